@@ -1,0 +1,73 @@
+/**
+ * What each role is started with: the command line parses into these, the roles take nothing else.
+ * @module
+ */
+import type { Clock, HostPort, Logger } from "../core/mod.ts";
+
+/** What every role and command shares. */
+export interface CommonOptions {
+  /** The state folder of this role (mode 0700). */
+  readonly state: string;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Ends the role in good order (drain) when aborted. */
+  readonly signal: AbortSignal;
+  /** Prints one line for the person who started it (`... ready ...`, and the next command); goes to stdout. */
+  readonly say: (line: string) => void;
+  /** Only the relayed path. @default false */
+  readonly noDirect?: boolean;
+  /** No 0-RTT. @default false */
+  readonly noEarlyData?: boolean;
+}
+
+/** `postern relay`. */
+export interface RelayOptions extends CommonOptions {
+  /** Where to listen, UDP (QUIC) and TCP (enrolment) alike. @default [::]:4433 */
+  readonly listen: HostPort;
+  /** How others reach us; put into invites. Empty: what `listen` says, or this machine's addresses. */
+  readonly public: readonly HostPort[];
+  /** Metrics and health over HTTP; `undefined`: off. */
+  readonly admin?: HostPort;
+  /** CA key file where it does not live in the state folder. */
+  readonly caKey?: string;
+}
+
+/** A service and how its bytes travel. */
+export interface ServiceAddress {
+  /** `[a-z0-9-]{1,63}` */
+  readonly service: string;
+  readonly protocol: "tcp" | "udp";
+  readonly address: HostPort;
+}
+
+/** `postern connector`. */
+export interface ConnectorOptions extends CommonOptions {
+  /** An invite token, on the first start. */
+  readonly invite?: string;
+  /** Where each offered service really is. Empty: what the state folder remembers of the last start. */
+  readonly services: readonly ServiceAddress[];
+  /** Local UDP port of the relay socket. @default 0 */
+  readonly relayPort?: number;
+  /** Local UDP port of the P2P socket. @default 0 */
+  readonly p2pPort?: number;
+  /** Metrics and health over HTTP; `undefined`: off. */
+  readonly admin?: HostPort;
+}
+
+/** `postern agent`. */
+export interface AgentOptions extends CommonOptions {
+  /** An invite token, on the first start. */
+  readonly invite?: string;
+  /** Which local port leads to which service. Empty: what the state folder remembers of the last start. */
+  readonly forwards: readonly ServiceAddress[];
+  /** SOCKS5 proxy; `undefined`: off. */
+  readonly socks?: HostPort;
+  /** HTTP CONNECT proxy; `undefined`: off. */
+  readonly httpProxy?: HostPort;
+  /** Local UDP port of the relay socket. @default 0 */
+  readonly relayPort?: number;
+  /** Local UDP port of the P2P socket. @default 0 */
+  readonly p2pPort?: number;
+  /** Metrics and health over HTTP; `undefined`: off. */
+  readonly admin?: HostPort;
+}
