@@ -1,0 +1,221 @@
+/**
+ * The rules of the house as pure functions over `path -> source`, so that the test can show each of them catching a
+ * broken example. Paths are relative to the repository's root, with `/`.
+ * @module
+ */
+import { readSource, type Source } from "./source_reader.ts";
+
+/** Rooms from the top of the house to its ground floor: a room imports only itself and rooms to its right. */
+export const ROOMS = [
+  "cli",
+  "roles",
+  "ingress",
+  "tunnel",
+  "relay",
+  "control",
+  "mux",
+  "quic",
+  "sockets",
+  "path",
+  "qad",
+  "zero_rtt",
+  "identity",
+  "core",
+] as const;
+
+/** The longest file that is still one idea, in lines. */
+export const MAX_LINES = 400;
+
+/** One broken rule. */
+export interface Violation {
+  readonly rule: Rule;
+  readonly path: string;
+  /** 1-based; 0 where the whole file is meant. */
+  readonly line: number;
+  /** What is wrong, in words. */
+  readonly message: string;
+}
+
+/** The names of the rules. */
+export type Rule =
+  | "downward"
+  | "cycle"
+  | "engine"
+  | "sans-io"
+  | "specifier"
+  | "registry"
+  | "length"
+  | "default-export"
+  | "unknown-room";
+
+/** Only this room may import the QUIC engine. */
+const ENGINE = "@matrixai/quic";
+
+/** Folders below the sans-IO line. */
+const PURE_ROOMS: ReadonlySet<string> = new Set(["qad", "path", "zero_rtt"]);
+
+/** Single files below the sans-IO line; codecs are recognised by their name. */
+const PURE_FILES: ReadonlySet<string> = new Set([
+  "src/relay/registry.ts",
+  "src/control/framing.ts",
+  "src/control/messages.ts",
+  "src/control/client_session.ts",
+  "src/control/relay_session.ts",
+  "src/control/reconnect.ts",
+  "src/mux/flow_header.ts",
+  "src/mux/framing.ts",
+]);
+
+/** What pure code must not say: each pattern is applied to code without comments and strings. */
+const IMPURE: readonly (readonly [RegExp, string])[] = [
+  [/(?<![.\w$])Deno\b/g, "Deno"],
+  [/(?<![.\w$])process\s*\./g, "process"],
+  [/(?<![.\w$])(?:setTimeout|setInterval|setImmediate|queueMicrotask)\b/g, "a timer"],
+  [/(?<![.\w$])Date\b/g, "Date"],
+  [/(?<![.\w$])performance\b/g, "performance"],
+  [/\bMath\s*\.\s*random\b/g, "Math.random"],
+  [/(?<![.\w$])crypto\s*\./g, "crypto"],
+  [/(?<![.\w$])(?:fetch|WebSocket|Worker|globalThis|console)\b/g, "an I/O global"],
+  [/(?<![.\w$])(?:await|async)\b/g, "async code"],
+];
+
+/** Is this file below the sans-IO line? */
+export function isPure(path: string): boolean {
+  return PURE_ROOMS.has(roomOf(path) ?? "") || PURE_FILES.has(path) || path.endsWith("_codec.ts");
+}
+
+/** `src/qad/codec.ts` -> `qad`; `undefined` for what is in no room. */
+export function roomOf(path: string): string | undefined {
+  return /^src\/([^/]+)\//.exec(path)?.[1];
+}
+
+/**
+ * Every broken rule in `files`.
+ *
+ * @param files the program: `main.ts` and everything under `src/`
+ * @param bareNames the import map's keys (a key with a final `/` stands for everything under it)
+ */
+export function checkHouse(
+  files: ReadonlyMap<string, string>,
+  bareNames: Iterable<string> = [],
+): Violation[] {
+  const names = [...bareNames];
+  const sources = new Map([...files].map(([path, text]) => [path, readSource(text)]));
+  const violations: Violation[] = [];
+  for (const [path, source] of sources) {
+    violations.push(...checkImports(path, source, names), ...checkText(path, source));
+  }
+  violations.push(...checkCycles(sources));
+  return violations;
+}
+
+function checkImports(path: string, source: Source, bareNames: readonly string[]): Violation[] {
+  const violations: Violation[] = [];
+  const add = (rule: Rule, line: number, message: string) =>
+    violations.push({ rule, path, line, message });
+  const room = roomOf(path);
+  const floor = ROOMS.indexOf(room as typeof ROOMS[number]);
+  if (room !== undefined && floor === -1) add("unknown-room", 0, `"${room}" is not in the list`);
+  for (const { specifier, line } of source.imports) {
+    if (specifier.startsWith(ENGINE) && room !== "quic") {
+      add("engine", line, `only src/quic/ imports ${ENGINE}`);
+    }
+    if (specifier.startsWith("node:")) {
+      if (isPure(path)) add("sans-io", line, `imports ${specifier}`);
+      continue;
+    }
+    const target = resolve(path, specifier);
+    if (target === undefined) {
+      const known = bareNames.some((name) =>
+        name.endsWith("/") ? specifier.startsWith(name) : specifier === name
+      );
+      if (!known) add("specifier", line, `"${specifier}" is not in the import map`);
+      continue;
+    }
+    if (target === "deno.json" || room === undefined) continue;
+    const targetRoom = roomOf(target);
+    const targetFloor = ROOMS.indexOf(targetRoom as typeof ROOMS[number]);
+    if (targetFloor === -1) {
+      add("downward", line, `imports ${target}, which is in no room`);
+    } else if (targetFloor < floor) {
+      add("downward", line, `${room}/ imports ${targetRoom}/, which is above it`);
+    }
+  }
+  return violations;
+}
+
+function checkText(path: string, source: Source): Violation[] {
+  const violations: Violation[] = [];
+  const lineAt = (index: number) => source.code.slice(0, index).split("\n").length;
+  const lines = source.text.split("\n").length - (source.text.endsWith("\n") ? 1 : 0);
+  if (lines > MAX_LINES) {
+    violations.push({
+      rule: "length",
+      path,
+      line: 0,
+      message: `has ${lines} lines; at ${MAX_LINES} something wants to leave`,
+    });
+  }
+  for (const match of source.code.matchAll(/\bexport\s+default\b|\bas\s+default\b/g)) {
+    const line = lineAt(match.index);
+    violations.push({ rule: "default-export", path, line, message: "exports by name only" });
+  }
+  violations.push(...checkRegistry(path, source.text));
+  if (isPure(path)) {
+    for (const [pattern, what] of IMPURE) {
+      for (const match of source.code.matchAll(pattern)) {
+        const line = lineAt(match.index);
+        violations.push({ rule: "sans-io", path, line, message: `uses ${what}` });
+      }
+    }
+  }
+  return violations;
+}
+
+/** The registry that cannot be reached everywhere must not be named in any file of the tree, whatever its kind. */
+export function checkRegistry(path: string, text: string): Violation[] {
+  // Spelt so that this file does not break the rule that it states.
+  const index = text.search(new RegExp(`\\b${"js"}r:`));
+  if (index === -1) return [];
+  const line = text.slice(0, index).split("\n").length;
+  return [{ rule: "registry", path, line, message: "names the JSR registry" }];
+}
+
+/** Circles of imports, each reported once, at its alphabetically first file. */
+function checkCycles(sources: ReadonlyMap<string, Source>): Violation[] {
+  const violations: Violation[] = [];
+  const state = new Map<string, "open" | "done">();
+  const trail: string[] = [];
+  const visit = (path: string) => {
+    state.set(path, "open");
+    trail.push(path);
+    for (const { specifier } of sources.get(path)!.imports) {
+      const target = resolve(path, specifier);
+      if (target === undefined || !sources.has(target)) continue;
+      if (state.get(target) === "open") {
+        const circle = trail.slice(trail.indexOf(target));
+        violations.push({
+          rule: "cycle",
+          path: circle.toSorted()[0]!,
+          line: 0,
+          message: `imports itself: ${[...circle, target].join(" -> ")}`,
+        });
+      } else if (!state.has(target)) visit(target);
+    }
+    trail.pop();
+    state.set(path, "done");
+  };
+  for (const path of [...sources.keys()].toSorted()) if (!state.has(path)) visit(path);
+  return violations;
+}
+
+/** A relative specifier as a path from the root; `undefined` for a bare one. */
+function resolve(from: string, specifier: string): string | undefined {
+  if (!specifier.startsWith("./") && !specifier.startsWith("../")) return undefined;
+  const parts = from.split("/").slice(0, -1);
+  for (const part of specifier.split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== ".") parts.push(part);
+  }
+  return parts.join("/");
+}
