@@ -1,0 +1,109 @@
+/**
+ * One place for every transport setting, each with its reason.
+ * @module
+ */
+import { encodeUtf8 } from "../core/mod.ts";
+import { EngineConfig, type NativeConfig } from "./engine.ts";
+
+/** ALPN of the control connection, agent or connector to relay. */
+export const ALPN_CONTROL = "postern-relay/1";
+/** ALPN of the tunnel, agent to connector. */
+export const ALPN_TUNNEL = "postern/1";
+
+/**
+ * Largest QUIC packet that we ever build, in bytes. Congestion control counts in this unit (initial window 10 of them,
+ * additive increase 1), so it is what an Ethernet path carries (1500 - 20 IPv4 - 8 UDP), not what loopback could.
+ */
+export const MAX_PACKET = 1472;
+
+/** Smallest UDP payload that a QUIC path must carry (RFC 9000 §14). */
+export const MIN_PACKET = 1200;
+
+/** Largest UDP payload that a peer may send us: any UDP datagram at all. */
+const MAX_RECEIVED_PACKET = 65_527;
+
+/** Certificates and key of this end, and the authority that both ends trust. All PEM. */
+export interface Credentials {
+  readonly caPem: string;
+  readonly certPem: string;
+  readonly keyPem: string;
+}
+
+/** What differs from one kind of connection to another. */
+export interface QuicSettings {
+  readonly credentials: Credentials;
+  readonly alpn: string;
+  /** Milliseconds without any packet after which the connection is dead. */
+  readonly idleTimeoutMs: number;
+  /** Flow-control window of a stream at the start, in bytes; the engine widens it up to `maxStreamWindow`. */
+  readonly streamWindow: number;
+  readonly maxStreamWindow: number;
+  /** Flow-control window of the whole connection at the start, in bytes. */
+  readonly connectionWindow: number;
+  readonly maxConnectionWindow: number;
+  /** Streams that the peer may have open at a time. */
+  readonly maxStreams: number;
+  /** Largest packet this connection may ever build, in bytes. @default {@linkcode MAX_PACKET} */
+  readonly maxPacket?: number;
+  /** Allow 0-RTT. @default false */
+  readonly earlyData?: boolean;
+  /** 48 bytes; a server keeps it over restarts so that tickets stay good. */
+  readonly ticketKey?: Uint8Array;
+  /** Congestion control. @default "cubic" */
+  readonly congestion?: "cubic" | "bbr" | "reno";
+}
+
+/** DATAGRAM frames that wait in either direction; the oldest are the application's loss when it is full. */
+const DATAGRAM_QUEUE = 4096;
+
+/**
+ * Connection ids that the peer may hold of ours: one in use, one for a probe, one for the way back, one spare.
+ */
+const ACTIVE_CONNECTION_IDS = 4;
+
+/**
+ * The engine's configuration for one kind of connection. Peers must show a certificate of the same authority *in the
+ * handshake*, whichever side they are: a stranger gets nothing after it.
+ *
+ * @throws {TypeError} where a certificate or key is not what the engine reads
+ */
+export function createQuicConfig(settings: QuicSettings): NativeConfig {
+  const { credentials } = settings;
+  let config: NativeConfig;
+  try {
+    config = EngineConfig.withBoringSslCtx(
+      true,
+      false,
+      encodeUtf8(credentials.caPem),
+      [encodeUtf8(credentials.keyPem)],
+      [encodeUtf8(credentials.certPem)],
+    );
+  } catch (cause) {
+    throw new TypeError("Cannot use certificate and key as the TLS library refuses them", {
+      cause,
+    });
+  }
+  config.verifyPeer(true);
+  config.setApplicationProtos([settings.alpn]);
+  config.setMaxIdleTimeout(settings.idleTimeoutMs);
+  config.setMaxSendUdpPayloadSize(settings.maxPacket ?? MAX_PACKET);
+  config.setMaxRecvUdpPayloadSize(MAX_RECEIVED_PACKET);
+  config.setInitialMaxData(settings.connectionWindow);
+  config.setMaxConnectionWindow(settings.maxConnectionWindow);
+  config.setInitialMaxStreamDataBidiLocal(settings.streamWindow);
+  config.setInitialMaxStreamDataBidiRemote(settings.streamWindow);
+  config.setInitialMaxStreamDataUni(0);
+  config.setMaxStreamWindow(settings.maxStreamWindow);
+  config.setInitialMaxStreamsBidi(settings.maxStreams);
+  config.setInitialMaxStreamsUni(0);
+  config.setActiveConnectionIdLimit(ACTIVE_CONNECTION_IDS);
+  config.setDisableActiveMigration(false);
+  config.enableDgram(true, DATAGRAM_QUEUE, DATAGRAM_QUEUE);
+  config.setCcAlgorithmName(settings.congestion ?? "cubic");
+  config.enablePacing(false);
+  // Greasing would set the QUIC bit at random, and the first byte is how our sockets tell datagrams apart.
+  config.grease(false);
+  if (settings.earlyData) config.enableEarlyData();
+  if (settings.ticketKey) config.setTicketKey(settings.ticketKey);
+  return config;
+}

@@ -1,0 +1,10 @@
+/**
+ * QUIC: the only room that knows the engine.
+ * @module
+ */
+export * from "./config.ts";
+export * from "./connection.ts";
+export * from "./connection_id.ts";
+export * from "./endpoint.ts";
+export type { NativeConfig, NativePathEvent } from "./engine.ts";
+export * from "./stream.ts";

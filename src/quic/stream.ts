@@ -1,0 +1,183 @@
+/**
+ * One bidirectional QUIC stream, driven by its owner: write what fits, read what is there, be told when more is possible.
+ * @module
+ */
+import type { NativeConnection } from "./engine.ts";
+
+/** What a stream needs of its connection. */
+export interface StreamHost {
+  readonly native: NativeConnection;
+  /** Something was written or read: packets may want to leave. */
+  touched(): void;
+  /** Tell the stream when it can be read again. */
+  awaitReadable(stream: QuicStream): void;
+  /** Tell the stream when it can be written again. */
+  awaitWritable(stream: QuicStream): void;
+  /** Both directions are over. */
+  forget(stream: QuicStream): void;
+}
+
+const NOTHING = new Uint8Array(0);
+
+/** Answer of {@linkcode QuicStream.read} when the peer has finished. */
+export const STREAM_END = -1;
+
+/**
+ * A bidirectional stream. Never reset: this engine loses flow-control credit on RESET_STREAM and STOP_SENDING, so a flow
+ * that is aborted says so elsewhere, finishes, and its receiver reads to the end.
+ */
+export class QuicStream {
+  /** RFC 9000 §2.1 */
+  readonly id: number;
+  readonly #host: StreamHost;
+  #sendFinished = false;
+  #receiveFinished = false;
+  #dead = false;
+  #readable: PromiseWithResolvers<void> | undefined;
+  #writable: PromiseWithResolvers<void> | undefined;
+  /** Bytes accepted for sending since the start. */
+  bytesOut = 0;
+  /** Bytes read since the start. */
+  bytesIn = 0;
+
+  constructor(host: StreamHost, id: number) {
+    this.#host = host;
+    this.id = id;
+  }
+
+  /** The peer has finished and all was read. */
+  get receiveFinished(): boolean {
+    return this.#receiveFinished;
+  }
+
+  /** {@linkcode finish} was called. */
+  get sendFinished(): boolean {
+    return this.#sendFinished;
+  }
+
+  /** The connection is gone; reads end, writes take everything and lose it. */
+  get dead(): boolean {
+    return this.#dead;
+  }
+
+  /** 0 (first) to 255 (last); streams of one urgency take turns (RFC 9218). */
+  prioritise(urgency: number): void {
+    if (!this.#dead) this.#host.native.streamPriority(this.id, urgency, true);
+  }
+
+  /**
+   * Hands over as many bytes as flow control and the congestion window allow now; answers how many (maybe 0: then wait for
+   * {@linkcode writable}). `data` may be reused at once.
+   */
+  write(data: Uint8Array): number {
+    if (this.#dead || this.#sendFinished) return data.length;
+    let taken: number;
+    try {
+      taken = this.#host.native.streamSend(this.id, data, false) ?? 0;
+    } catch {
+      // The peer wants no more of it (STOP_SENDING), which ours never say: the bytes are its loss.
+      this.#sendFinished = true;
+      return data.length;
+    }
+    if (taken > 0) {
+      this.bytesOut += taken;
+      this.#host.touched();
+    }
+    return taken;
+  }
+
+  /** No more bytes from us: FIN after what was written. */
+  finish(): void {
+    if (this.#dead || this.#sendFinished) return;
+    this.#sendFinished = true;
+    try {
+      this.#host.native.streamSend(this.id, NOTHING, true);
+    } catch {
+      // Stopped by the peer: over either way.
+    }
+    this.#host.touched();
+    this.#forgetIfOver();
+  }
+
+  /** Reads what is there: the number of bytes, 0 when there is nothing now, {@linkcode STREAM_END} after the last. */
+  read(into: Uint8Array): number {
+    if (this.#receiveFinished || this.#dead) return STREAM_END;
+    const { native } = this.#host;
+    if (!native.streamReadable(this.id)) return 0;
+    let result: [number, boolean] | null;
+    try {
+      result = native.streamRecv(this.id, into);
+    } catch {
+      // The peer reset the stream, which ours never do: as good as the end.
+      result = [0, true];
+    }
+    if (result === null) return 0;
+    const [length, fin] = result;
+    this.bytesIn += length;
+    // Reading moves the flow-control window, which has to be told.
+    this.#host.touched();
+    if (fin) {
+      this.#receiveFinished = true;
+      this.#forgetIfOver();
+      return length > 0 ? length : STREAM_END;
+    }
+    return length;
+  }
+
+  /** Resolves when {@linkcode read} has something to say. */
+  readable(): Promise<void> {
+    if (this.#dead || this.#receiveFinished || this.#host.native.streamReadable(this.id)) {
+      return Promise.resolve();
+    }
+    if (!this.#readable) {
+      this.#readable = Promise.withResolvers();
+      this.#host.awaitReadable(this);
+    }
+    return this.#readable.promise;
+  }
+
+  /** Resolves when {@linkcode write} may take more. */
+  writable(): Promise<void> {
+    if (this.#dead || this.#sendFinished) return Promise.resolve();
+    if (!this.#writable) {
+      this.#writable = Promise.withResolvers();
+      this.#host.awaitWritable(this);
+    }
+    return this.#writable.promise;
+  }
+
+  /** Writes all of `data`, waiting as often as it must; answers false when the connection ended before. */
+  async writeAll(data: Uint8Array): Promise<boolean> {
+    let offset = 0;
+    while (offset < data.length) {
+      offset += this.write(offset === 0 ? data : data.subarray(offset));
+      if (offset < data.length) await this.writable();
+    }
+    return !this.#dead;
+  }
+
+  /** For the connection: the stream can be read. */
+  wakeReader(): void {
+    const waiter = this.#readable;
+    this.#readable = undefined;
+    waiter?.resolve();
+  }
+
+  /** For the connection: the stream can be written. */
+  wakeWriter(): void {
+    const waiter = this.#writable;
+    this.#writable = undefined;
+    waiter?.resolve();
+  }
+
+  /** For the connection: it has ended. */
+  kill(): void {
+    this.#dead = true;
+    this.wakeReader();
+    this.wakeWriter();
+  }
+
+  #forgetIfOver(): void {
+    if (this.#sendFinished && this.#receiveFinished) this.#host.forget(this);
+  }
+}
