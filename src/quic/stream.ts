@@ -95,6 +95,7 @@ export class QuicStream {
     } catch {
       // Stopped by the peer: over either way.
     }
+    this.wakeWriter();
     this.#host.touched();
     this.#forgetIfOver();
   }

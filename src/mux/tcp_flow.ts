@@ -1,0 +1,142 @@
+/**
+ * One TCP flow at one end of a tunnel: its stream, its TCP connection, and how it ends.
+ *
+ * | what happens here          | what the other end sees                             |
+ * |----------------------------|-----------------------------------------------------|
+ * | TCP FIN                    | FIN on the stream, then on its own TCP              |
+ * | TCP reset or failure       | abort on the control stream + FIN; it resets its TCP |
+ * | the tunnel dies            | (both ends) TCP reset                               |
+ *
+ * The stream itself is never reset (see `QuicStream`).
+ * @module
+ */
+import type { QuicStream } from "../quic/mod.ts";
+import {
+  type ByteConn,
+  discard,
+  type PipeEvents,
+  pumpFromStream,
+  pumpToStream,
+} from "./tcp_pipe.ts";
+import { resetConn } from "./tcp_reset.ts";
+
+/** What a flow needs of its mux. */
+export interface FlowHost {
+  /** Tells the other end that the flow was aborted. */
+  sendAbort(streamId: number): void;
+  /** The flow is over in both directions. */
+  flowEnded(flow: TcpFlowEnd): void;
+}
+
+/** What a flow is about, for status and logs. */
+export interface FlowInfo {
+  readonly service: string;
+  /** The local peer at an agent; the agent's name at a connector. */
+  readonly peer: string;
+}
+
+/** One end of a TCP flow. */
+export class TcpFlowEnd {
+  readonly stream: QuicStream;
+  readonly info: FlowInfo;
+  readonly openedAt: number = performance.now();
+  readonly #host: FlowHost;
+  #conn: ByteConn | undefined;
+  #aborted = false;
+  #ended = false;
+
+  constructor(stream: QuicStream, info: FlowInfo, host: FlowHost) {
+    this.stream = stream;
+    this.info = info;
+    this.#host = host;
+  }
+
+  get aborted(): boolean {
+    return this.#aborted;
+  }
+
+  /**
+   * Moves bytes until both directions are over; owns `conn` from now on. `first`: bytes that were read from the stream
+   * already, maybe still to come; `undefined` from it means that the other end refused: the connection is reset, as a
+   * refused port would. Never throws.
+   */
+  async pipe(
+    conn: ByteConn,
+    options: { first?: Promise<Uint8Array | undefined> } = {},
+  ): Promise<void> {
+    this.#conn = conn;
+    if (this.#aborted || this.stream.dead) {
+      resetConn(conn);
+      await discard(this.stream);
+      this.#end();
+      return;
+    }
+    const events = { failed: () => this.abort() };
+    await Promise.all([
+      pumpToStream(conn, this.stream, events),
+      this.#pumpFromStream(conn, events, options.first),
+    ]);
+    if (this.stream.dead && !(this.stream.sendFinished && this.stream.receiveFinished)) {
+      resetConn(conn);
+    } else if (!this.#aborted) {
+      try {
+        conn.close();
+      } catch {
+        // Closed by the peer's reset.
+      }
+    }
+    this.#end();
+  }
+
+  async #pumpFromStream(
+    conn: ByteConn,
+    events: PipeEvents,
+    prefix?: Promise<Uint8Array | undefined>,
+  ): Promise<void> {
+    const first = await prefix;
+    if (prefix && !first) {
+      // Refused: the other end has finished and expects nothing, so no abort needs to travel.
+      this.#aborted = true;
+      this.#stop();
+      await discard(this.stream);
+      return;
+    }
+    await pumpFromStream(this.stream, conn, events, {
+      ...(first ? { first } : {}),
+      aborted: () => this.#aborted,
+    });
+  }
+
+  /** Ends the flow here and at the other end; what is under way is lost. */
+  abort(): void {
+    if (this.#aborted || this.#ended) return;
+    this.#aborted = true;
+    if (!this.stream.dead) this.#host.sendAbort(this.stream.id);
+    this.#stop();
+  }
+
+  /** The other end has aborted the flow. */
+  peerAborted(): void {
+    if (this.#aborted || this.#ended) return;
+    this.#aborted = true;
+    this.#stop();
+  }
+
+  /** Ends a flow that never got a TCP connection. */
+  async giveUp(): Promise<void> {
+    this.stream.finish();
+    await discard(this.stream);
+    this.#end();
+  }
+
+  #stop(): void {
+    this.stream.finish();
+    if (this.#conn) resetConn(this.#conn);
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#host.flowEnded(this);
+  }
+}

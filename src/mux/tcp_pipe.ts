@@ -1,0 +1,120 @@
+/**
+ * Moves bytes between a TCP connection and a QUIC stream, both ways, as fast as the slower side takes them and not a byte
+ * faster: a read from TCP waits until the stream took all of the read before, so the sender's own TCP window closes.
+ *
+ * What a flow may hold here: one buffer per direction (256 KiB at most) and the stream's flow-control window in the engine.
+ * @module
+ */
+import type { Bytes } from "../core/mod.ts";
+import { type QuicStream, STREAM_END } from "../quic/mod.ts";
+import { borrowBuffer, POOLED_BUFFER_BYTES, returnBuffer } from "./buffer_pool.ts";
+
+/** The TCP side of a flow: what a `Deno.TcpConn` offers. */
+export interface ByteConn {
+  read(into: Uint8Array): Promise<number | null>;
+  write(data: Uint8Array): Promise<number>;
+  closeWrite(): Promise<void>;
+  close(): void;
+}
+
+/** How a pipe says how it went. */
+export interface PipeEvents {
+  /** The TCP side was reset or failed: the other end has to be told. */
+  failed(error: unknown): void;
+}
+
+/**
+ * First read size of a flow, in bytes. Doubled as long as reads fill it: an idle or chatty flow never holds more than this
+ * while it waits.
+ */
+const FIRST_READ_BYTES = 4096;
+
+/** From TCP into the stream, until TCP's end (then FIN) or failure. */
+export async function pumpToStream(
+  conn: ByteConn,
+  stream: QuicStream,
+  events: PipeEvents,
+): Promise<void> {
+  let buffer: Bytes = new Uint8Array(FIRST_READ_BYTES);
+  let pooled = false;
+  try {
+    for (;;) {
+      let length: number | null;
+      try {
+        length = await conn.read(buffer);
+      } catch (error) {
+        events.failed(error);
+        return;
+      }
+      if (length === null) {
+        stream.finish();
+        return;
+      }
+      if (!await stream.writeAll(buffer.subarray(0, length))) return;
+      if (length === buffer.length && !pooled) {
+        if (buffer.length * 8 < POOLED_BUFFER_BYTES) buffer = new Uint8Array(buffer.length * 8);
+        else {
+          buffer = borrowBuffer();
+          pooled = true;
+        }
+      } else if (pooled && length < FIRST_READ_BYTES) {
+        returnBuffer(buffer);
+        pooled = false;
+        buffer = new Uint8Array(FIRST_READ_BYTES);
+      }
+    }
+  } finally {
+    if (pooled) returnBuffer(buffer);
+  }
+}
+
+/** From the stream into TCP, until the stream's end (then TCP's FIN) or failure. `first`: bytes that were read already. */
+export async function pumpFromStream(
+  stream: QuicStream,
+  conn: ByteConn,
+  events: PipeEvents,
+  options: { first?: Uint8Array; aborted: () => boolean },
+): Promise<void> {
+  try {
+    if (options.first && options.first.length > 0) await writeAll(conn, options.first);
+    for (;;) {
+      await stream.readable();
+      const buffer = borrowBuffer();
+      try {
+        for (;;) {
+          const length = stream.read(buffer);
+          if (length === 0) break;
+          if (length === STREAM_END) {
+            if (options.aborted() || stream.dead) return;
+            await conn.closeWrite();
+            return;
+          }
+          // After an abort the rest is read and dropped, so that its flow-control credit comes back.
+          if (!options.aborted()) await writeAll(conn, buffer.subarray(0, length));
+        }
+      } finally {
+        returnBuffer(buffer);
+      }
+    }
+  } catch (error) {
+    events.failed(error);
+    await discard(stream);
+  }
+}
+
+/** Reads a stream to its end and drops what comes. */
+export async function discard(stream: QuicStream): Promise<void> {
+  while (!stream.receiveFinished && !stream.dead) {
+    const buffer = borrowBuffer();
+    let length: number;
+    do length = stream.read(buffer); while (length > 0);
+    returnBuffer(buffer);
+    if (length === STREAM_END) return;
+    await stream.readable();
+  }
+}
+
+async function writeAll(conn: ByteConn, data: Uint8Array): Promise<void> {
+  let offset = 0;
+  while (offset < data.length) offset += await conn.write(data.subarray(offset));
+}
