@@ -1,0 +1,8 @@
+/**
+ * The end-to-end connection.
+ * @module
+ */
+export * from "./sealed.ts";
+export * from "./tunnel.ts";
+export * from "./tunnel_egress.ts";
+export * from "./tunnel_message.ts";

@@ -1,0 +1,267 @@
+/**
+ * The end-to-end connection between an agent and a connector: one QUIC connection, its control stream, its flows, and the
+ * path it runs on. Both ends are this class; the agent opens, the connector accepts.
+ * @module
+ */
+import { FrameChannel } from "../control/frame_channel.ts";
+import type { Logger } from "../core/mod.ts";
+import { VERSION } from "../core/version.ts";
+import { type ByteConn, FlowRefused, type FlowRequest, Mux, type TcpFlow } from "../mux/mod.ts";
+import type {
+  CloseReason,
+  ConnectionHandler,
+  NativePathEvent,
+  QuicConnection,
+  QuicStream,
+} from "../quic/mod.ts";
+import { isRelayed } from "./sealed.ts";
+import type { TunnelEgress } from "./tunnel_egress.ts";
+import { parseTunnelMessage, type TunnelMessage } from "./tunnel_message.ts";
+
+/** Which end this is. The agent is QUIC's client, as only a client can migrate. */
+export type TunnelEnd = "agent" | "connector";
+
+/**
+ * Milliseconds without a packet after which an end gives the tunnel up. Long, as a laptop that slept for two minutes should find
+ * its connections alive; a dead path is noticed in other ways, and sooner.
+ */
+export const TUNNEL_IDLE_TIMEOUT = 180_000;
+
+/** Between signs of life on an idle tunnel: under the 30 s after which common NATs forget a mapping (RFC 4787 §4.3 allows 120 s). */
+const KEEP_ALIVE_INTERVAL = 20_000;
+
+/** Pings that may be under way; the next one is refused. */
+const MAX_PINGS = 64;
+
+/** What a tunnel needs of its role. */
+export interface TunnelOptions {
+  readonly id: string;
+  readonly end: TunnelEnd;
+  /** The other end's name. */
+  readonly peer: string;
+  readonly egress: TunnelEgress;
+  readonly log: Logger;
+  /**
+   * Checks who is at the other end, from its certificates (DER, its own first). Answers why it is refused; `undefined`: welcome.
+   */
+  readonly verify: (certificates: Uint8Array[]) => string | undefined;
+  /** Connector: finds the connection to the service of a flow. Throws {@linkcode FlowRefused}. */
+  readonly accept?: (request: FlowRequest) => Promise<ByteConn>;
+  readonly onOpen?: (tunnel: Tunnel) => void;
+  readonly onClosed?: (tunnel: Tunnel, reason: CloseReason) => void;
+  /** Offers and other messages of the path room. */
+  readonly onMessage?: (tunnel: Tunnel, message: TunnelMessage) => void;
+  readonly onPath?: (tunnel: Tunnel, event: NativePathEvent) => void;
+}
+
+/** A tunnel. */
+export class Tunnel {
+  readonly id: string;
+  readonly end: TunnelEnd;
+  readonly peer: string;
+  readonly egress: TunnelEgress;
+  readonly mux: Mux;
+  readonly startedAt: number = performance.now();
+  /** Milliseconds from the start until it was open. */
+  openedMs: number | undefined;
+  readonly #options: TunnelOptions;
+  readonly #connection: QuicConnection;
+  readonly #open = Promise.withResolvers<void>();
+  readonly #pings = new Map<number, (answered: boolean) => void>();
+  #control: FrameChannel | undefined;
+  #verified = false;
+  #nextPing = 1;
+  #keepAlive: ReturnType<typeof setInterval> | undefined;
+  #packetsSeen = 0;
+
+  private constructor(connection: QuicConnection, options: TunnelOptions) {
+    this.#connection = connection;
+    this.#options = options;
+    this.id = options.id;
+    this.end = options.end;
+    this.peer = options.peer;
+    this.egress = options.egress;
+    this.#open.promise.catch(() => {});
+    this.mux = new Mux(connection, {
+      peer: options.peer,
+      sendAbort: (stream) => this.send({ type: "abort", stream }),
+      ...(options.accept ? { accept: options.accept } : {}),
+    });
+  }
+
+  /** The agent's end, on a connection that it has just started with {@linkcode handlerOf} this tunnel. */
+  static create(
+    options: TunnelOptions,
+    connect: (handler: ConnectionHandler) => QuicConnection,
+  ): Tunnel {
+    const cell: { tunnel?: Tunnel } = {};
+    const connection = connect(Tunnel.#handler(cell));
+    return cell.tunnel = new Tunnel(connection, options);
+  }
+
+  /** The handler looks the tunnel up at each call: the engine calls nobody before the first packet is in. */
+  static #handler(cell: { tunnel?: Tunnel }): ConnectionHandler {
+    return {
+      established: () => cell.tunnel!.#established(),
+      stream: (stream) => cell.tunnel!.#stream(stream),
+      path: (event) => cell.tunnel!.#path(event),
+      closed: (reason) => cell.tunnel!.#closed(reason),
+    };
+  }
+
+  get connection(): QuicConnection {
+    return this.#connection;
+  }
+
+  get closed(): boolean {
+    return this.#connection.closed;
+  }
+
+  /** Open: the handshake is done and the other end is who it should be. */
+  get isOpen(): boolean {
+    return this.#verified && !this.closed;
+  }
+
+  /** The path in use. */
+  get path(): "direct" | "relayed" {
+    return isRelayed(this.#connection.peer) ? "relayed" : "direct";
+  }
+
+  /** Resolves when the tunnel is open; rejects when it ends before. */
+  get ready(): Promise<void> {
+    return this.#open.promise;
+  }
+
+  /**
+   * Opens a TCP flow to a service; waits for the tunnel to be open.
+   *
+   * @throws {FlowRefused} where the tunnel ends before
+   */
+  async openTcp(service: string, peer: string): Promise<TcpFlow> {
+    await this.ready;
+    return this.mux.openTcp(service, peer);
+  }
+
+  /** Round trip through the tunnel in milliseconds, on whatever path it is; `undefined` when no answer came. */
+  async ping(timeoutMs = 5_000): Promise<number | undefined> {
+    await this.ready;
+    if (this.#pings.size >= MAX_PINGS) return undefined;
+    const id = this.#nextPing++;
+    const start = performance.now();
+    const answer = Promise.withResolvers<number | undefined>();
+    const timer = setTimeout(() => answer.resolve(undefined), timeoutMs);
+    this.#pings.set(id, (answered) => {
+      answer.resolve(answered ? performance.now() - start : undefined);
+    });
+    this.send({ type: "ping", id });
+    try {
+      return await answer.promise;
+    } finally {
+      clearTimeout(timer);
+      this.#pings.delete(id);
+    }
+  }
+
+  /** Says something on the control stream; lost where the tunnel is not open. */
+  send(message: TunnelMessage): void {
+    this.#control?.send(message);
+  }
+
+  /** Sends a packet that asks for an answer, so that QUIC looks at the path now and not when its timer says so. */
+  poke(): void {
+    if (this.closed) return;
+    this.#connection.native.sendAckEliciting();
+    this.#connection.touched();
+  }
+
+  /** No new flows at either end. */
+  drain(graceMs: number): void {
+    this.mux.drain();
+    this.send({ type: "draining", graceMs });
+  }
+
+  /** Ends the tunnel; its flows are reset at both ends. */
+  close(text: string): void {
+    this.#connection.close(0, text);
+  }
+
+  #established(): void {
+    const certificates = this.#connection.peerCertificates() ?? [];
+    const refusal = this.#options.verify(certificates);
+    if (refusal !== undefined) {
+      this.#options.log.warn("tunnel refused", { peer: this.peer, reason: refusal });
+      this.#connection.close(1, refusal);
+      this.#open.reject(new FlowRefused("not-granted", refusal));
+      return;
+    }
+    this.#verified = true;
+    this.openedMs = performance.now() - this.startedAt;
+    if (this.end === "agent") {
+      const stream = this.#connection.openStream();
+      if (!stream) {
+        this.#connection.close(1, "no stream for the control messages");
+        return;
+      }
+      this.#startControl(stream);
+      this.send({ type: "hello", software: `postern/${VERSION}` });
+      this.#keepAlive = setInterval(() => this.#stayAlive(), KEEP_ALIVE_INTERVAL);
+    }
+    this.#open.resolve();
+    this.#options.onOpen?.(this);
+  }
+
+  #stream(stream: QuicStream): void {
+    // Early data waits until the handshake has proven it fresh.
+    if (!this.#verified) void this.ready.then(() => this.#stream(stream), () => {});
+    else if (this.end === "connector" && stream.id === 0) this.#startControl(stream);
+    else void this.mux.accept(stream);
+  }
+
+  #startControl(stream: QuicStream): void {
+    this.#control = new FrameChannel(stream, {
+      frame: (json) => this.#message(json),
+      refused: ({ message }) => this.#connection.close(2, message),
+    });
+  }
+
+  #message(json: unknown): void {
+    const message = parseTunnelMessage(json);
+    if (!message) return;
+    switch (message.type) {
+      case "abort":
+        return this.mux.peerAborted(message.stream);
+      case "ping":
+        return this.send({ type: "pong", id: message.id });
+      case "pong":
+        return this.#pings.get(message.id)?.(true);
+      case "hello":
+        return;
+      case "draining":
+        this.mux.drain();
+    }
+    this.#options.onMessage?.(this, message);
+  }
+
+  #path(event: NativePathEvent): void {
+    this.#options.onPath?.(this, event);
+  }
+
+  #stayAlive(): void {
+    const { bytesIn, bytesOut } = this.mux;
+    const seen = bytesIn + bytesOut;
+    if (seen === this.#packetsSeen) this.poke();
+    this.#packetsSeen = seen;
+  }
+
+  #closed(reason: CloseReason): void {
+    clearInterval(this.#keepAlive);
+    const why = reason.text ||
+      (reason.by === "timeout" ? "the other end does not answer" : "it was closed");
+    this.#open.reject(
+      new FlowRefused("target-unreachable", `Cannot reach "${this.peer}" as ${why}`),
+    );
+    for (const answer of this.#pings.values()) answer(false);
+    this.#pings.clear();
+    this.#options.onClosed?.(this, reason);
+  }
+}
