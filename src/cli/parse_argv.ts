@@ -17,10 +17,10 @@ export interface ParsedArgv {
 
 /** The flag that `written` (`--listn`, `-state`) was probably meant to be. */
 export function nearestFlag(written: string, flags: Flags): string | undefined {
-  const bare = written.replace(/^-+/, "");
-  const name = nearest(bare.includes("=") ? bare.slice(0, bare.indexOf("=")) : bare, [
-    ...Object.keys(flags).map(kebabOf),
-  ]);
+  const bare = written.replace(/^-+/, "").replace(/=.*/s, "");
+  const names = Object.keys(flags).map(kebabOf);
+  // "--no-json" is how other programs say "--json=false".
+  const name = nearest(bare, names) ?? nearest(bare.replace(/^no-/, ""), names);
   return name === undefined ? undefined : `--${name}`;
 }
 

@@ -14,6 +14,8 @@ export interface CommonOptions {
   readonly signal: AbortSignal;
   /** Prints one line for the person who started it (`... ready ...`, and the next command); goes to stdout. */
   readonly say: (line: string) => void;
+  /** How a person starts this program, for lines that can be copied. @default "postern" */
+  readonly self?: string;
   /** Only the relayed path. @default false */
   readonly noDirect?: boolean;
   /** No 0-RTT. @default false */
@@ -60,6 +62,8 @@ export interface AgentOptions extends CommonOptions {
   readonly invite?: string;
   /** Which local port leads to which service. Empty: what the state folder remembers of the last start. */
   readonly forwards: readonly ServiceAddress[];
+  /** For `postern connect`: opens no remembered forwards and remembers nothing. @default false */
+  readonly transient?: boolean;
   /** SOCKS5 proxy; `undefined`: off. */
   readonly socks?: HostPort;
   /** HTTP CONNECT proxy; `undefined`: off. */
@@ -70,4 +74,30 @@ export interface AgentOptions extends CommonOptions {
   readonly p2pPort?: number;
   /** Metrics and health over HTTP; `undefined`: off. */
   readonly admin?: HostPort;
+}
+
+/** Shows how far something long has come. */
+export interface ProgressReport {
+  /** `done` out of the total, in bytes. */
+  update(done: number): void;
+  /** It is over; `note` stays beside it. */
+  finish(note?: string): void;
+}
+
+/** `postern demo`. */
+export interface DemoOptions {
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** Ends by itself after the run; else it stays so that a person can try things. */
+  readonly once: boolean;
+  /** One line for the person (or, with `json`, one object a line for programs); goes to stdout. */
+  readonly say: (line: string) => void;
+  /** Say JSON. */
+  readonly json: boolean;
+  /** A progress bar on terminals, plain lines elsewhere. */
+  readonly progress: (label: string, totalBytes: number) => ProgressReport;
+  /** Keep everything in this folder; `undefined`: a temporary one, removed at the end. */
+  readonly state?: string;
+  /** Only the relayed path. */
+  readonly noDirect: boolean;
 }

@@ -1,0 +1,115 @@
+/**
+ * What the three role commands share: log, clock, signals, state folder, and one way to end.
+ * @module
+ */
+import type { Clock } from "../core/clock.ts";
+import { createLogger, type Logger } from "../core/log.ts";
+import type { HostPort } from "../core/address.ts";
+import type { CommonOptions } from "../roles/options.ts";
+import type { CommonValues, Context } from "./command.ts";
+import { type Flags, valueFlag } from "./flags.ts";
+import type { Io } from "./io.ts";
+import { createLogSink } from "./log_sink.ts";
+import { readHostPort, readPath, readPort } from "./readers.ts";
+import { listenForStop } from "./signals.ts";
+import { type RoleName, stateFolderOf } from "./state_choice.ts";
+import { wantsColour } from "./terminal.ts";
+
+/** The clocks of the system. */
+export const systemClock: Clock = { now: () => performance.now(), unix: () => Date.now() };
+
+/** Metrics and health, for every role. */
+export const ADMIN_FLAG = valueFlag<HostPort>({
+  value: "[HOST:]PORT",
+  read: readHostPort({ defaultHost: "127.0.0.1" }),
+  help: "Serve /metrics (Prometheus), /healthz and /readyz over HTTP there",
+});
+
+/** Flags of connector and agent. */
+export const CLIENT_FLAGS = {
+  inviteFile: valueFlag({
+    value: "F",
+    read: readPath,
+    path: true,
+    help:
+      "Join with the invite in file F, or on stdin with -; needed on the first start only (or put it into POSTERN_INVITE)",
+  }),
+  relayPort: valueFlag({
+    value: "PORT",
+    read: readPort,
+    help: "Local UDP port for the relay",
+    shown: "0, any",
+  }),
+  p2pPort: valueFlag({
+    value: "PORT",
+    read: readPort,
+    help: "Local UDP port for direct paths",
+    shown: "0, any",
+  }),
+  admin: ADMIN_FLAG,
+} as const satisfies Flags;
+
+/** A logger to stderr as the common flags want it. */
+export function createCliLogger(
+  values: Pick<CommonValues, "logLevel" | "logFormat">,
+  io: Io,
+): Logger {
+  const sink = createLogSink({
+    format: values.logFormat,
+    colour: wantsColour(io.errIsTerminal, io.env),
+    write: io.err,
+    unix: systemClock.unix,
+  });
+  return createLogger(sink, { level: values.logLevel });
+}
+
+/** Values that {@linkcode runRole} reads. */
+interface RoleValues extends CommonValues {
+  readonly noDirect: boolean;
+  readonly noEarlyData: boolean;
+}
+
+/**
+ * Runs a role until it ends or the person stops it; answers the exit code.
+ *
+ * @param start gets the options that all roles share, and resolves when the role has ended in good order
+ */
+export async function runRole(
+  role: RoleName,
+  values: RoleValues,
+  { io, self }: Context,
+  start: (common: CommonOptions) => Promise<void>,
+): Promise<number> {
+  const log = createCliLogger(values, io);
+  const stop = listenForStop((name) => {
+    log.info("stopping", { signal: name, hint: "again to stop at once" });
+  });
+  try {
+    await start({
+      state: await stateFolderOf(role, values.state),
+      log,
+      clock: systemClock,
+      signal: stop.signal,
+      say: (line) => io.out(`${line}\n`),
+      self,
+      noDirect: values.noDirect,
+      noEarlyData: values.noEarlyData,
+    });
+  } finally {
+    stop.dispose();
+  }
+  return 0;
+}
+
+/** Drops what is `undefined`: the options of roles tell an absent field from an undefined one. */
+export function definedOnly<T extends object>(
+  fields: T,
+):
+  & { [K in keyof T as undefined extends T[K] ? never : K]: T[K] }
+  & {
+    [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
+  } {
+  return Object.fromEntries(
+    Object.entries(fields).filter(([, value]) => value !== undefined),
+  ) as never;
+}
