@@ -1,0 +1,329 @@
+/**
+ * A client's connection to its relay: finds the relay, connects, and keeps the control session running over whatever
+ * connection there is.
+ *
+ * ```
+ *  Reconnect --attempt--> QUIC connection --established--> Reconnect: connected --> ClientSession: start
+ *      ^                        |                                                        |
+ *      +------ lost, failed ----+                                    messages <-> control stream
+ * ```
+ * @module
+ */
+import {
+  type ClientInput,
+  type ClientKind,
+  type ClientOutput,
+  ClientSession,
+  FrameChannel,
+  parseRelayMessage,
+  Reconnect,
+  type ReconnectInput,
+  type ReconnectOutput,
+} from "../control/mod.ts";
+import {
+  type Address,
+  addressOf,
+  type Clock,
+  Driver,
+  type HostPort,
+  type Logger,
+  toBase64Url,
+  toHex,
+} from "../core/mod.ts";
+import { VERSION } from "../core/version.ts";
+import type { CloseReason, NativeConfig, QuicConnection, QuicEndpoint } from "../quic/mod.ts";
+import type { UdpSocket } from "../sockets/mod.ts";
+import { socketEgress } from "./socket_egress.ts";
+import type { RelayLinkStatus } from "./status.ts";
+
+/** What a link needs. */
+export interface RelayLinkOptions {
+  readonly kind: ClientKind;
+  readonly relays: () => readonly HostPort[];
+  readonly serverName: string;
+  /** Made anew for each connection, as the certificate may have been renewed. */
+  readonly config: () => NativeConfig;
+  readonly endpoint: QuicEndpoint;
+  readonly socket: UdpSocket;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** What the session says that is not the link's own business. */
+  readonly output: (output: ClientOutput) => void;
+}
+
+/** Seconds to wait after the relay has told us to go away, so that two machines with one identity do not chase each other. */
+const REFUSED_DELAY_MS = 15_000;
+
+/** See the module's head. */
+export class RelayLink {
+  readonly #options: RelayLinkOptions;
+  readonly #reconnect: Driver<ReconnectInput, ReconnectOutput>;
+  readonly #session: Driver<ClientInput, ClientOutput>;
+  readonly #attempts = new Map<number, QuicConnection>();
+  readonly #startedAt = new Map<number, number>();
+  #current: { attempt: number; connection: QuicConnection; channel: FrameChannel } | undefined;
+  #address: Address | undefined;
+  #state: RelayLinkStatus["state"] = "connecting";
+  #reason: string | null = null;
+  #retryAt = 0;
+  #connectMs: number | null = null;
+  #minDelayMs = 0;
+  #stopped = false;
+
+  constructor(options: RelayLinkOptions) {
+    this.#options = options;
+    const { clock } = options;
+    this.#reconnect = new Driver(new Reconnect(Math.random), {
+      clock,
+      tick: { type: "tick" },
+      output: (output) => this.#reconnectOutput(output),
+    });
+    const instance = toHex(crypto.getRandomValues(new Uint8Array(8)));
+    this.#session = new Driver(
+      new ClientSession({ kind: options.kind, software: `postern/${VERSION}`, instance }),
+      { clock, tick: { type: "tick" }, output: (output) => this.#sessionOutput(output) },
+    );
+  }
+
+  /** Where the relay is just now; `undefined` while there is no connection. Stays while a lost one is being replaced. */
+  get address(): Address | undefined {
+    return this.#address;
+  }
+
+  /** Welcomed by the relay. */
+  get connected(): boolean {
+    return this.#state === "connected";
+  }
+
+  /** Why it is not connected, in words. */
+  get reason(): string | null {
+    return this.#reason;
+  }
+
+  start(): void {
+    this.#reconnect.tell({ type: "start" });
+  }
+
+  /** Ends the connection, telling the relay. */
+  stop(): void {
+    this.#stopped = true;
+    this.#state = "closed";
+    this.#reconnect.tell({ type: "stop" });
+    this.#reconnect.stop();
+    this.#session.stop();
+    this.#current?.connection.close(0, "stopping");
+    for (const connection of this.#attempts.values()) connection.close(0, "stopping");
+  }
+
+  /** Tells the session something (see `ClientSession`). */
+  tell(input: ClientInput): void {
+    this.#session.tell(input);
+  }
+
+  /** The network has changed: what failed before may work now, and what works may not. */
+  networkChanged(): void {
+    this.#reconnect.tell({ type: "wake" });
+    this.#session.tell({ type: "check" });
+    this.#current?.connection.native.sendAckEliciting();
+    this.#current?.connection.touched();
+  }
+
+  status(): RelayLinkStatus {
+    const waiting = this.#state === "waiting";
+    return {
+      state: this.#state,
+      address: this.#address?.key ?? null,
+      rttMs: this.#current?.connection.rttMs() ?? null,
+      earlyData: this.#current ? "none" : null,
+      connectMs: this.#connectMs,
+      reason: this.#reason,
+      retryInMs: waiting ? Math.max(0, this.#retryAt - this.#options.clock.now()) : null,
+    };
+  }
+
+  #reconnectOutput(output: ReconnectOutput): void {
+    switch (output.type) {
+      case "resolve":
+        void this.#resolve();
+        return;
+      case "attempt":
+        return this.#attempt(output.attempt, output.address);
+      case "abandon": {
+        const connection = this.#attempts.get(output.attempt);
+        this.#attempts.delete(output.attempt);
+        connection?.close(0, "");
+        return;
+      }
+      case "waiting":
+        this.#state = "waiting";
+        this.#reason = output.reason;
+        this.#retryAt = this.#options.clock.now() + output.retryInMs;
+        this.#options.log.warn("relay is out of reach", {
+          reason: output.reason,
+          retryInMs: Math.round(output.retryInMs),
+          failures: output.failures,
+        });
+    }
+  }
+
+  async #resolve(): Promise<void> {
+    this.#state = "connecting";
+    const lists = await Promise.all(this.#options.relays().map((relay) => resolveHost(relay)));
+    this.#reconnect.tell({ type: "addresses", addresses: lists.flat() });
+  }
+
+  #attempt(attempt: number, address: Address): void {
+    const { endpoint, socket, serverName, config, log } = this.#options;
+    log.debug("connecting to relay", { relay: address.key });
+    this.#startedAt.set(attempt, performance.now());
+    let connection: QuicConnection;
+    try {
+      connection = endpoint.connect({
+        config: config(),
+        egress: socketEgress(socket),
+        local: socket.local,
+        peer: address,
+        serverName,
+        handler: {
+          established: () => this.#established(attempt, address),
+          closed: (reason) => this.#closed(attempt, reason),
+        },
+      });
+    } catch (error) {
+      this.#reconnect.tell({ type: "failed", attempt, reason: String(error) });
+      return;
+    }
+    this.#attempts.set(attempt, connection);
+  }
+
+  #established(attempt: number, address: Address): void {
+    const connection = this.#attempts.get(attempt);
+    if (!connection) return;
+    this.#reconnect.tell({ type: "connected", attempt });
+    // The machine may have preferred another that was ready before.
+    if (!this.#attempts.has(attempt)) return;
+    const stream = connection.openStream();
+    if (!stream) {
+      connection.close(1, "no stream for the control messages");
+      return;
+    }
+    this.#address = address;
+    const channel = new FrameChannel(stream, {
+      frame: (json) => {
+        if (this.#current?.attempt !== attempt) return;
+        const parsed = parseRelayMessage(json);
+        if ("ok" in parsed) this.#session.tell({ type: "message", message: parsed.ok });
+        else this.#session.tell({ type: "refusal", refusal: parsed.refused });
+      },
+      refused: ({ message }) => {
+        if (this.#current?.attempt !== attempt) return;
+        this.#session.tell({ type: "refusal", refusal: { code: "protocol", message } });
+      },
+    });
+    this.#current = { attempt, connection, channel };
+    this.#session.tell({
+      type: "start",
+      attempt,
+      nonce: toBase64Url(crypto.getRandomValues(new Uint8Array(16))),
+      issuedAt: null,
+    });
+  }
+
+  #closed(attempt: number, reason: CloseReason): void {
+    this.#attempts.delete(attempt);
+    this.#startedAt.delete(attempt);
+    const text = describeClose(reason);
+    if (this.#current?.attempt === attempt) {
+      this.#current = undefined;
+      this.#session.tell({ type: "lost" });
+      if (this.#stopped) return;
+      if (this.#state === "connected") this.#options.log.warn("lost the relay", { reason: text });
+      if (this.#state !== "refused") this.#state = "connecting";
+      this.#reason ??= text;
+      const minDelayMs = this.#minDelayMs;
+      this.#minDelayMs = 0;
+      this.#reconnect.tell({ type: "lost", attempt, reason: this.#reason, minDelayMs });
+    } else {
+      this.#reconnect.tell({ type: "failed", attempt, reason: text });
+    }
+  }
+
+  #sessionOutput(output: ClientOutput): void {
+    switch (output.type) {
+      case "send":
+        this.#current?.channel.send(output.message);
+        return;
+      case "welcome":
+        this.#state = "connected";
+        this.#reason = null;
+        this.#connectMs = performance.now() -
+          (this.#startedAt.get(this.#current?.attempt ?? -1) ?? performance.now());
+        this.#options.log.info("connected to relay", {
+          relay: this.#address?.key,
+          ms: Math.round(this.#connectMs),
+        });
+        break;
+      case "close": {
+        // Only a relay that turned us away is given time; a broken connection is replaced at once.
+        if (output.by === "relay" && output.code !== "draining") {
+          this.#minDelayMs = REFUSED_DELAY_MS;
+        }
+        this.#reason = output.message;
+        if (output.by === "relay") this.#state = "refused";
+        this.#options.log.warn("relay connection ends", { by: output.by, reason: output.message });
+        this.#current?.connection.close(0, output.message.slice(0, 200));
+        break;
+      }
+    }
+    this.#options.output(output);
+  }
+}
+
+/** An end of a connection in words. */
+export function describeClose(reason: CloseReason): string {
+  if (reason.text) return reason.text;
+  if (reason.by === "timeout") return "it does not answer";
+  if (!reason.application && reason.code >= 0x100 && reason.code < 0x200) {
+    return describeTlsAlert(reason.code - 0x100, reason.by);
+  }
+  return reason.code === 0 ? "it was closed" : `it was closed with code ${reason.code}`;
+}
+
+/** TLS alerts (RFC 8446 §6) that a person meets here. */
+function describeTlsAlert(alert: number, by: CloseReason["by"]): string {
+  const whose = by === "peer" ? "our certificate" : "its certificate";
+  switch (alert) {
+    case 42:
+    case 46:
+    case 48:
+      return `${whose} is not of this network`;
+    case 44:
+    case 45:
+      return `${whose} has expired`;
+    case 116:
+      return "it wants a certificate";
+    default:
+      return `the TLS handshake failed (alert ${alert})`;
+  }
+}
+
+/** All addresses of a host, IPv6 and IPv4; none where the name does not resolve just now. */
+async function resolveHost({ host, port }: HostPort): Promise<Address[]> {
+  try {
+    return [addressOf(host, port)];
+  } catch {
+    // A name, then.
+  }
+  const records = await Promise.allSettled([
+    Deno.resolveDns(host, "AAAA"),
+    Deno.resolveDns(host, "A"),
+  ]);
+  const hosts = records.flatMap((record) => record.status === "fulfilled" ? record.value : []);
+  if (hosts.length === 0) {
+    // The system's own resolver also knows /etc/hosts.
+    const { lookup } = await import("node:dns/promises");
+    const found = await lookup(host, { all: true }).catch(() => []);
+    hosts.push(...found.map(({ address }) => address));
+  }
+  return hosts.map((text) => addressOf(text, port));
+}
