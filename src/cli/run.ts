@@ -21,7 +21,7 @@ function localized(hint: string, self: string): string {
   return self === "postern" ? hint : hint.replace(/(^|[\s`])postern(?= [a-z-])/g, `$1${self}`);
 }
 
-/** The words that do not belong to the first command word: flags may stand before it. */
+/** Takes the command's name out of argv: flags that every command has may stand before it. */
 async function splitCommand(argv: readonly string[]): Promise<{ name?: string; rest: string[] }> {
   if (argv[0] !== undefined && !argv[0].startsWith("-")) {
     return { name: argv[0], rest: argv.slice(1) };
@@ -44,9 +44,13 @@ async function splitCommand(argv: readonly string[]): Promise<{ name?: string; r
     allowPositionals: true,
     tokens: true,
   });
-  const word = tokens.find((token) => token.kind === "positional");
-  if (word === undefined) return { rest: [...argv] };
-  return { name: word.value, rest: argv.toSpliced(word.index, 1) };
+  for (const token of tokens) {
+    if (token.kind === "option" && !Object.hasOwn(options, token.name)) break;
+    if (token.kind === "positional") {
+      return { name: token.value, rest: argv.toSpliced(token.index, 1) };
+    }
+  }
+  return { rest: [...argv] };
 }
 
 async function painted(io: Io) {
