@@ -36,9 +36,10 @@ export class HttpMessageReader {
 
   /** Takes a chunk: the whole message, a refusal, or `undefined` while more is to come. Total. */
   push(chunk: Uint8Array): HttpMessage | HttpRefusal | undefined {
+    const searched = Math.max(0, this.#chunks.length - 3);
     this.#chunks = concatBytes(this.#chunks, chunk);
     if (!this.#head) {
-      const end = endOfHead(this.#chunks);
+      const end = endOfHead(this.#chunks, searched);
       if (end === undefined ? this.#chunks.length > MAX_HEAD_BYTES : end > MAX_HEAD_BYTES) {
         return "head-too-large";
       }
@@ -75,11 +76,11 @@ export class HttpMessageReader {
   }
 }
 
-/** Where the empty line ends, if it is there. */
-function endOfHead(bytes: Uint8Array): number | undefined {
+/** Where the empty line ends, if one begins at `from` or later. */
+function endOfHead(bytes: Uint8Array, from: number): number | undefined {
   // The search is bounded by the largest head, so that a flood of bytes costs no more.
   const limit = Math.min(bytes.length - 3, MAX_HEAD_BYTES + 1);
-  for (let i = 0; i < limit; i++) {
+  for (let i = from; i < limit; i++) {
     if (bytes[i] === 13 && bytes[i + 1] === 10 && bytes[i + 2] === 13 && bytes[i + 3] === 10) {
       return i + 4;
     }
