@@ -1,0 +1,9 @@
+/**
+ * UDP: portable and Linux-batched sockets behind one interface, the dual-socket layout, first-byte demultiplexing.
+ * @module
+ */
+export * from "./demultiplexer.ts";
+export * from "./dual_sockets.ts";
+export * from "./memory_socket.ts";
+export * from "./open.ts";
+export * from "./udp_socket.ts";
