@@ -4,6 +4,7 @@
  * @module
  */
 import * as v from "valibot";
+import { isName } from "../identity/name.ts";
 
 /** Services in one list: offered by a connector, or told to an agent. Longer lists are refused. */
 export const MAX_SERVICES = 256;
@@ -41,8 +42,8 @@ function list<Item extends v.GenericSchema>(item: Item, max: number, wanted: str
 }
 
 /** A service, connector, agent or relay name. */
-export const NameSchema = matching(
-  /^[a-z0-9-]{1,63}$/,
+export const NameSchema = v.custom<string>(
+  isName,
   "a name of 1 to 63 characters out of a-z, 0-9 and -",
 );
 
