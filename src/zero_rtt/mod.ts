@@ -10,5 +10,6 @@ export * from "./limits.ts";
 export * from "./parsed.ts";
 export * from "./receiver_clock.ts";
 export * from "./replay_guard.ts";
+export * from "./session_lifetime.ts";
 export * from "./ticket_keys.ts";
 export * from "./ticket_store.ts";
