@@ -3,6 +3,7 @@
  * @module
  */
 export * from "./sealed.ts";
+export * from "./sealed_router.ts";
 export * from "./tunnel.ts";
 export * from "./tunnel_egress.ts";
 export * from "./tunnel_message.ts";

@@ -62,6 +62,8 @@ export class Tunnel {
   readonly egress: TunnelEgress;
   readonly mux: Mux;
   readonly startedAt: number = performance.now();
+  /** What the agent may open through it, as far as known. */
+  services: readonly string[] = [];
   /** Milliseconds from the start until it was open. */
   openedMs: number | undefined;
   readonly #options: TunnelOptions;

@@ -1,0 +1,300 @@
+/**
+ * The connector: sits beside private services, offers them by name, and carries granted flows to them. Dials out only.
+ * @module
+ */
+import * as v from "valibot";
+import type { ClientOutput, RelayMessageOf } from "../control/mod.ts";
+import { formatHostPort, parseHostPort, UserError } from "../core/mod.ts";
+import { isName, loadSettings, saveSettings } from "../identity/mod.ts";
+import { FlowRefused, type FlowRequest } from "../mux/mod.ts";
+import type { ConnectionHandler } from "../quic/mod.ts";
+import { RELAYED_AGENT, RELAYED_CONNECTOR, Tunnel, TunnelEgress } from "../tunnel/mod.ts";
+import { Client, DRAIN_MS } from "./client.ts";
+import { answerAsk } from "./client_asks.ts";
+import { sleep } from "./joining.ts";
+import type { ConnectorOptions, ServiceAddress } from "./options.ts";
+import { serveStatus } from "./status_socket.ts";
+import { dialTarget } from "./target.ts";
+
+const SettingsSchema = v.object({
+  services: v.pipe(
+    v.array(v.object({
+      service: v.pipe(v.string(), v.check(isName)),
+      protocol: v.picklist(["tcp", "udp"]),
+      address: v.string(),
+    })),
+    v.maxLength(256),
+  ),
+});
+
+/** A tunnel that the relay has announced: its agent, and what that agent may open. */
+interface Announced {
+  readonly agent: string;
+  readonly pin: string;
+  services: readonly string[];
+  tunnel: Tunnel | undefined;
+}
+
+/** Tunnels that may be announced at a time; the relay's own bound per agent is far lower. */
+const MAX_TUNNELS = 4096;
+
+class Connector {
+  readonly #options: ConnectorOptions;
+  readonly #services: ReadonlyMap<string, ServiceAddress>;
+  readonly #tunnels = new Map<string, Announced>();
+  #client!: Client;
+  #saidReady = false;
+
+  constructor(options: ConnectorOptions, services: readonly ServiceAddress[]) {
+    this.#options = options;
+    this.#services = new Map(services.map((service) => [service.service, service]));
+  }
+
+  async run(client: Client): Promise<void> {
+    this.#client = client;
+    const { signal, log } = this.#options;
+    const status = await serveStatus({
+      state: this.#options.state,
+      answer: (ask, asking) => answerAsk(ask, asking, { client, status: () => this.#status() }),
+      signal,
+    });
+    this.#register();
+    client.link.start();
+    await sleep(2 ** 31 - 1, signal);
+    log.info("draining", { flows: this.#flowCount(), ms: DRAIN_MS });
+    for (const { tunnel } of this.#tunnels.values()) tunnel?.drain(DRAIN_MS);
+    const until = performance.now() + DRAIN_MS;
+    while (this.#flowCount() > 0 && performance.now() < until) {
+      await sleep(50, new AbortController().signal);
+    }
+    await client.close("the connector is stopping");
+    await status.finished;
+  }
+
+  /** What the relay says. */
+  output(output: ClientOutput): void {
+    switch (output.type) {
+      case "registered":
+        return this.#registered(output.services, output.refused);
+      case "incoming":
+        return this.#incoming(output.incoming);
+      case "policy":
+        for (const { agent, services } of output.policy.agents) this.#setGrants(agent, services);
+        return;
+      case "revoked":
+        return this.#revoked(output.kind, output.name);
+      case "disconnected":
+        if (output.final) this.#tunnels.get(output.tunnelId)?.tunnel?.close("the relay ended it");
+        return;
+    }
+  }
+
+  #register(): void {
+    this.#client.link.tell({
+      type: "register",
+      services: [...this.#services.keys()],
+      agents: [...new Set([...this.#tunnels.values()].map(({ agent }) => agent))],
+    });
+  }
+
+  #registered(services: string[], refused: string[]): void {
+    const { log, say } = this.#options;
+    for (const service of refused) {
+      log.warn(`Cannot offer "${service}" as this connector was not invited to offer it`, {
+        next: `at the relay: postern grant connector ${this.#client.name} ${service}`,
+      });
+    }
+    if (this.#saidReady || services.length === 0) return;
+    this.#saidReady = true;
+    const offers = services.map((name) => {
+      const target = this.#services.get(name);
+      return target ? `${name} (${formatHostPort(target.address)})` : name;
+    });
+    say(`connector "${this.#client.name}" ready: offers ${offers.join(", ")}`);
+    say(`next, at the relay: postern invite agent NAME --allow ${services[0]}`);
+  }
+
+  #incoming(incoming: RelayMessageOf<"incoming">): void {
+    const { tunnelId, agent, pin, services, resume } = incoming;
+    const known = this.#tunnels.get(tunnelId);
+    if (known) {
+      known.services = services;
+      known.tunnel?.poke();
+      return;
+    }
+    if (resume || this.#tunnels.size >= MAX_TUNNELS) {
+      // We are a new process, and its agent does not know yet; or there is no room.
+      this.#client.link.tell({ type: "disconnect", tunnelId });
+      return;
+    }
+    const announced: Announced = { agent, pin, services, tunnel: undefined };
+    this.#tunnels.set(tunnelId, announced);
+    this.#client.log.debug("tunnel announced", { agent, tunnel: tunnelId });
+    this.#client.router.add(tunnelId, (packet) => this.#firstPacket(tunnelId, announced, packet));
+    // An agent that never comes must not stay in the table.
+    setTimeout(() => {
+      if (!announced.tunnel && this.#tunnels.get(tunnelId) === announced) this.#forget(tunnelId);
+    }, 30_000);
+  }
+
+  /** The agent's first packet: from now on the tunnel exists. */
+  #firstPacket(tunnelId: string, announced: Announced, packet: Uint8Array): void {
+    const client = this.#client;
+    const { agent, pin } = announced;
+    const egress = new TunnelEgress(tunnelId, client.wires);
+    client.endpoint.accept(packet, RELAYED_AGENT, RELAYED_CONNECTOR, {
+      config: client.tunnelConfig,
+      egress,
+      handler: (connection) => {
+        let handler: ConnectionHandler = {};
+        const tunnel = Tunnel.create({
+          id: tunnelId,
+          end: "connector",
+          peer: agent,
+          egress,
+          log: client.log,
+          verify: (certificates) =>
+            client.verify(certificates, { kind: "agent", name: agent, pin }),
+          accept: (request) => this.#accept(announced, request),
+          onOpen: (opened) =>
+            client.log.info("tunnel open", { agent, ms: Math.round(opened.openedMs ?? 0) }),
+          onClosed: (_tunnel, reason) => {
+            client.log.info("tunnel closed", { agent, reason: reason.text || reason.by });
+            this.#forget(tunnelId);
+          },
+        }, (made) => {
+          handler = made;
+          return connection;
+        });
+        tunnel.services = announced.services;
+        announced.tunnel = tunnel;
+        client.attach(tunnel);
+        return handler;
+      },
+    });
+  }
+
+  /** The agent's certificate was checked when the tunnel opened; here it is what that agent may do. */
+  async #accept(announced: Announced, { service, kind }: FlowRequest) {
+    const { agent } = announced;
+    const target = this.#services.get(service);
+    if (!announced.services.includes(service)) {
+      this.#client.log.warn("flow refused", { service, agent, reason: "not granted" });
+      throw new FlowRefused(
+        "not-granted",
+        `Cannot open flow to "${service}" as agent "${agent}" is not granted it`,
+      );
+    }
+    if (!target) {
+      throw new FlowRefused(
+        "unknown-service",
+        `Cannot open flow to "${service}" as connector "${this.#client.name}" does not offer it`,
+      );
+    }
+    if (target.protocol !== kind) {
+      throw new FlowRefused(
+        "wrong-kind",
+        `Cannot open ${kind} flow to "${service}" as it is a ${target.protocol} service`,
+      );
+    }
+    try {
+      return await dialTarget(target);
+    } catch (error) {
+      if (error instanceof FlowRefused) {
+        this.#client.log.warn("flow refused", { service, agent, reason: error.message });
+      }
+      throw error;
+    }
+  }
+
+  /** Grants changed: flows that are not allowed any more end now. */
+  #setGrants(agent: string, services: readonly string[]): void {
+    for (const announced of this.#tunnels.values()) {
+      if (announced.agent !== agent) continue;
+      announced.services = services;
+      if (announced.tunnel) announced.tunnel.services = services;
+      announced.tunnel?.mux.abortFlows((flow) => !services.includes(flow.info.service));
+    }
+  }
+
+  #revoked(kind: string, name: string): void {
+    if (kind === "connector" && name === this.#client.name) {
+      this.#client.log.error("this connector was revoked", {
+        next: "Have it invited again at the relay",
+      });
+      for (const { tunnel } of this.#tunnels.values()) tunnel?.close("the connector was revoked");
+      return;
+    }
+    for (const { agent, tunnel } of this.#tunnels.values()) {
+      if (kind === "agent" && agent === name) tunnel?.close("the agent was revoked");
+    }
+  }
+
+  #forget(tunnelId: string): void {
+    if (!this.#tunnels.delete(tunnelId)) return;
+    this.#client.router.remove(tunnelId);
+    this.#client.link.tell({ type: "disconnect", tunnelId });
+    this.#register();
+  }
+
+  #flowCount(): number {
+    let sum = 0;
+    for (const { tunnel } of this.#tunnels.values()) sum += tunnel?.mux.flows.size ?? 0;
+    return sum;
+  }
+
+  #status() {
+    const tunnels = [...this.#tunnels.values()].flatMap(({ tunnel }) => tunnel ? [tunnel] : []);
+    return this.#client.status({
+      services: [...this.#services.keys()],
+      endpoints: [...this.#services.values()].map(({ service, protocol, address }) =>
+        `${service}=${protocol}://${formatHostPort(address)}`
+      ),
+      tunnels,
+    });
+  }
+}
+
+/**
+ * Runs a connector until its signal is aborted.
+ *
+ * @throws {UserError} where it cannot start or the relay refuses it for good
+ */
+export async function runConnector(options: ConnectorOptions): Promise<void> {
+  const cell: { connector?: Connector } = {};
+  const client = await Client.open("connector", options, (output) => {
+    cell.connector?.output(output);
+  });
+  let services: readonly ServiceAddress[];
+  try {
+    services = await rememberServices(client, options);
+  } catch (error) {
+    await client.close("cannot start");
+    throw error;
+  }
+  cell.connector = new Connector(options, services);
+  await cell.connector.run(client);
+}
+
+/** What was given on the command line, kept for the next start; or what was kept. */
+async function rememberServices(
+  { folder }: Client,
+  { services }: ConnectorOptions,
+): Promise<readonly ServiceAddress[]> {
+  if (services.length > 0) {
+    await saveSettings(folder, {
+      services: services.map((service) => ({
+        ...service,
+        address: formatHostPort(service.address),
+      })),
+    });
+    return services;
+  }
+  const kept = await loadSettings(folder, SettingsSchema);
+  if (!kept || kept.services.length === 0) {
+    throw new UserError("Cannot start connector as it is not told where its services are", {
+      next: "postern connector SERVICE=HOST:PORT",
+    });
+  }
+  return kept.services.map((service) => ({ ...service, address: parseHostPort(service.address) }));
+}

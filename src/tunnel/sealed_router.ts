@@ -1,0 +1,62 @@
+/**
+ * Takes sealed datagrams from the relay apart and hands each to its tunnel.
+ * @module
+ */
+import { type Address, fromHex } from "../core/mod.ts";
+import { SEALED_OVERHEAD, tunnelKey, tunnelTail } from "./sealed.ts";
+
+/** Takes what was inside a sealed datagram. */
+export type SealedSink = (packet: Uint8Array) => void;
+
+/** Why sealed datagrams were dropped. */
+export interface SealedDrops {
+  /** Not from the relay. */
+  wrongSource: number;
+  /** Of no tunnel that we know. */
+  unknownTunnel: number;
+  /** With nothing inside. */
+  tooShort: number;
+}
+
+/** The tunnels of a process by their ids. */
+export class SealedRouter {
+  readonly dropped: SealedDrops = { wrongSource: 0, unknownTunnel: 0, tooShort: 0 };
+  readonly #sinks = new Map<number, { tail: number; sink: SealedSink }>();
+  readonly #relay: () => Address | undefined;
+
+  /** `relay` tells where the relay is just now; datagrams from elsewhere are dropped. */
+  constructor(relay: () => Address | undefined) {
+    this.#relay = relay;
+  }
+
+  /** From now on that tunnel's packets go there. */
+  add(tunnelId: string, sink: SealedSink): void {
+    const id = fromHex(tunnelId)!;
+    this.#sinks.set(tunnelKey(id, 0), { tail: tunnelTail(id, 0), sink });
+  }
+
+  remove(tunnelId: string): void {
+    this.#sinks.delete(tunnelKey(fromHex(tunnelId)!, 0));
+  }
+
+  /** A train of sealed datagrams came. */
+  sealed(data: Uint8Array, segmentSize: number, from: Address): void {
+    if (from.key !== this.#relay()?.key) {
+      this.dropped.wrongSource++;
+      return;
+    }
+    for (let offset = 0; offset < data.length; offset += segmentSize) {
+      const end = Math.min(offset + segmentSize, data.length);
+      if (end - offset <= SEALED_OVERHEAD) {
+        this.dropped.tooShort++;
+        continue;
+      }
+      const entry = this.#sinks.get(tunnelKey(data, offset + 1));
+      if (entry === undefined || entry.tail !== tunnelTail(data, offset + 1)) {
+        this.dropped.unknownTunnel++;
+        continue;
+      }
+      entry.sink(data.subarray(offset + SEALED_OVERHEAD, end));
+    }
+  }
+}
