@@ -135,3 +135,35 @@ Deno.test("listenForward() stops accepting and lets live connections end", async
   await forward.finished;
   await echo.finish();
 });
+
+const LINUX = Deno.build.os === "linux";
+if (!LINUX) console.log("The test of running out of descriptors is left out as it needs ulimit");
+
+Deno.test({
+  name: "listenForward() survives running out of descriptors",
+  ignore: !LINUX,
+  fn: async () => {
+    const child = new Deno.Command("sh", {
+      args: ["-c", 'ulimit -n 64; exec "$@"', "sh", Deno.execPath(), "run", "-A", "--no-check"]
+        .concat(new URL("few_descriptors.ts", import.meta.url).pathname),
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    try {
+      const port = Number((await lines.read()).value);
+      assert.ok(port > 0, "the child could not start");
+      const conns = await Promise.all(
+        Array.from({ length: 80 }, () => Deno.connect({ port, hostname: "127.0.0.1" })),
+      );
+      assert.match((await lines.read()).value ?? "", /^cannot accept a local connection\n/);
+      for (const conn of conns) conn.close();
+      const echoed = await exchange(port, "still here");
+      assert.equal(new TextDecoder().decode(echoed), "still here");
+    } finally {
+      child.kill("SIGKILL");
+      await child.status;
+      await lines.cancel();
+    }
+  },
+});
