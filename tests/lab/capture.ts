@@ -50,11 +50,10 @@ export interface Capture {
   stop(): Promise<Captured>;
 }
 
-function search(chunks: readonly Uint8Array[], needle: string | Uint8Array): boolean {
-  const wanted = typeof needle === "string" ? encodeUtf8(needle) : needle;
+function search(recording: Buffer, needle: string | Uint8Array): boolean {
+  const wanted = Buffer.from(typeof needle === "string" ? encodeUtf8(needle) : needle);
   if (wanted.length === 0) throw new RangeError("Cannot search a capture for nothing");
-  const buffers = chunks.map((chunk) => Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length));
-  return Buffer.concat(buffers).includes(wanted);
+  return recording.includes(wanted);
 }
 
 /**
@@ -73,8 +72,19 @@ export async function startCapture(
     throw new Error("Cannot capture packets as there is neither tcpdump nor python3");
   }
   const child = tcpdump
-    // All of each packet, handed over at once, from a buffer that holds a burst (in KiB).
-    ? lab.spawn(node, tcpdump, ["-i", device, "-nn", "-s0", "-U", "-B", "65536", "-w", "-"], {
+    // Each packet handed over at once; slots as large as a jumbo frame in a buffer (KiB) that holds a burst of them.
+    ? lab.spawn(node, tcpdump, [
+      "-i",
+      device,
+      "-nn",
+      "-s9216",
+      "--immediate-mode",
+      "-U",
+      "-B",
+      "65536",
+      "-w",
+      "-",
+    ], {
       stdout: "piped",
       stderr: "piped",
     })
@@ -110,10 +120,11 @@ export async function startCapture(
         // Ended already.
       }
       await Promise.all([collected, drained, child.status]);
+      const recording = Buffer.concat(chunks);
       return {
         bytes,
         truncated: bytes > MAX_BYTES,
-        has: (needle) => search(chunks, needle),
+        has: (needle) => search(recording, needle),
       };
     },
   };

@@ -56,7 +56,7 @@ type Socket = Deno.DatagramConn;
 const TRIES = 5;
 const TRY_MS = 250;
 const PUNCH_EVERY_MS = 20;
-const PUNCH_FOR_MS = 3000;
+const PUNCH_FOR_MS = 1500;
 /** Goes on that long after success, for the other side's sake. */
 const PUNCH_AFTER_MS = 300;
 
