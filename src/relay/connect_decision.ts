@@ -15,7 +15,7 @@
  * What is not granted is refused before anything else is looked at, so that nobody learns which services exist.
  * @module
  */
-import type { ClientMessageOf, RefusedReason } from "../control/mod.ts";
+import type { ClientMessageOf, RefusedReason } from "../control/messages.ts";
 import { grantsOf, offersOf, type PolicySnapshot, shared } from "./registry_policy.ts";
 import type { RegistrySession, SessionTable } from "./registry_sessions.ts";
 import type { RegistryTunnel, TunnelTable } from "./registry_tunnels.ts";

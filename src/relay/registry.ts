@@ -18,12 +18,8 @@
  * @module
  */
 import type { Address, Machine, Millis } from "../core/mod.ts";
-import {
-  type ClientKind,
-  type ClientMessageOf,
-  type ErrorCode,
-  MAX_TUNNELS_PER_AGENT,
-} from "../control/mod.ts";
+import { MAX_TUNNELS_PER_AGENT } from "../control/client_tunnels.ts";
+import type { ClientKind, ClientMessageOf, ErrorCode } from "../control/messages.ts";
 import { decideConnect } from "./connect_decision.ts";
 import {
   MAX_SESSIONS,

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Address, Millis } from "../core/mod.ts";
-import type { ClientMessageOf, ErrorCode, RelayMessage } from "../control/mod.ts";
+import type { ClientMessageOf, ErrorCode, RelayMessage } from "../control/messages.ts";
 import type { PolicySnapshot } from "./registry_policy.ts";
 import type { SessionId, SessionIdentity } from "./registry_sessions.ts";
 

@@ -2,12 +2,8 @@
  * Who may do what, as the registry sees it: one snapshot at a time, never a file or a database.
  * @module
  */
-import {
-  type ClientKind,
-  MAX_AGENT_GRANTS,
-  MAX_SERVICES,
-  type RelayMessageOf,
-} from "../control/mod.ts";
+import { MAX_AGENT_GRANTS, MAX_SERVICES } from "../control/fields.ts";
+import type { ClientKind, RelayMessageOf } from "../control/messages.ts";
 
 /** What the operator has decided. Names that occur nowhere may do nothing. */
 export interface PolicySnapshot {

@@ -3,7 +3,7 @@
  * is told at once, also where a tunnel runs on a direct path and the relay has forgotten it.
  * @module
  */
-import type { ClientKind } from "../control/mod.ts";
+import type { ClientKind } from "../control/messages.ts";
 import {
   changedGrants,
   type GrantChange,

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Address } from "../core/mod.ts";
-import type { ClientKind } from "../control/mod.ts";
+import type { ClientKind } from "../control/messages.ts";
 
 /** A control connection, numbered by the role. */
 export type SessionId = number;

@@ -2,7 +2,12 @@
  * What the registry holds, and the steps that both its requests and a change of policy are made of.
  * @module
  */
-import type { ClientKind, DisconnectedReason, ErrorCode, RelayMessage } from "../control/mod.ts";
+import type {
+  ClientKind,
+  DisconnectedReason,
+  ErrorCode,
+  RelayMessage,
+} from "../control/messages.ts";
 import {
   grantsOf,
   offersOf,

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Millis } from "../core/mod.ts";
-import type { ClientKind } from "../control/mod.ts";
+import type { ClientKind } from "../control/messages.ts";
 import { partyKey, type SessionId } from "./registry_sessions.ts";
 
 /** One tunnel. Only the registry changes it. */
