@@ -55,7 +55,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "grant",
-    summary: "Let an agent open services",
+    summary: "Let an agent open services, or a connector offer them",
     load: async () => (await import("./commands/grant.ts")).grant,
   },
   {

@@ -114,6 +114,11 @@ async function dispatch(argv: readonly string[], io: Io, self: string): Promise<
   return await command.run(values, { io, self });
 }
 
+/** Did the system refuse something (a port in use, a full disk)? Its message says all that there is to say. */
+function isSystemError(error: unknown): boolean {
+  return Object.values(Deno.errors).some((kind) => error instanceof kind);
+}
+
 /** Runs one command line; everything that can go wrong becomes a message and an exit code. */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   const self = selfCommand(io.env);
@@ -127,7 +132,7 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
     if (known && error.next !== undefined) {
       io.err(`  ${localized(escapeLines(error.next), self)}\n`);
     }
-    if (!known && error instanceof Error && error.stack !== undefined) {
+    if (!known && !isSystemError(error) && error instanceof Error && error.stack !== undefined) {
       // Not foreseen, so a fault of ours: whoever looks into it needs to know where.
       io.err(`${escapeLines(error.stack)}\n`);
     }
