@@ -9,30 +9,22 @@
  * @module
  */
 import process from "node:process";
-import { type EmulatorProcess, shapeLines, startEmulator, tellEmulator } from "./emulator.ts";
-import { type LinkCounters, readCounters } from "./emulator.ts";
+import { buildLab, siteRules } from "./build.ts";
 import {
-  type Finished,
-  ipBatch,
-  listNamespaces,
-  type NodeSetup,
-  runCommand,
-  type RunOptions,
-  setUpNode,
-} from "./namespaces.ts";
-import { cutRuleset, directCutRuleset, natRuleset } from "./nat_rules.ts";
+  type EmulatorProcess,
+  type LinkCounters,
+  readCounters,
+  shapeLines,
+  tellEmulator,
+} from "./emulator.ts";
+import { type Finished, runCommand, type RunOptions, setUpNode } from "./namespaces.ts";
+import { directCutRuleset } from "./nat_rules.ts";
 import type { HostName, LabOptions, LinkName, LinkOptions, NodeName, Site } from "./options.ts";
 import {
-  cablesOf,
-  configureNodes,
   type HostNetwork,
-  isRouter,
-  JOIN_LAN,
   joinNetwork,
   lanNeighbour,
-  nodesOf,
   planSite,
-  planSites,
   RELAY,
   type SitePlan,
 } from "./plan.ts";
@@ -49,9 +41,6 @@ import {
   saveRecord,
   type SiteState,
 } from "./record.ts";
-
-/** In a LAN lab the agent and the connector are this far apart, one way: 1 ms there and back. */
-const LAN_LINK: LinkOptions = { delayMs: 0.5 };
 
 /** Where a host is, as seen by itself and by the internet. */
 export interface HostAddresses {
@@ -104,7 +93,7 @@ export class Lab {
     const lab = new Lab(record);
     try {
       await saveRecord(record);
-      await lab.#build();
+      lab.#emulator = await buildLab(record);
       return lab;
     } catch (error) {
       await lab.destroy();
@@ -346,7 +335,7 @@ export class Lab {
     const done = this.#changes.catch(() => {}).then(async () => {
       const state = this.#record.sites[site];
       await change(state);
-      for (const [node, nft] of this.#rules(plan, state)) {
+      for (const [node, nft] of siteRules(this.options, plan, state)) {
         await setUpNode(this.namespace(node), { nft });
       }
       await saveRecord(this.#record);
@@ -354,135 +343,4 @@ export class Lab {
     this.#changes = done;
     return done;
   }
-
-  #rules(plan: SitePlan, state: SiteState): Map<NodeName, string> {
-    const { zone, portMask, moved } = state;
-    const timeoutSeconds = this.options.udpStreamTimeoutSeconds ?? 120;
-    const outer: readonly string[] = [plan.publicV4[moved ? 1 : 0], plan.publicV4[2]];
-    // The network to roam to comes first: the other rule takes all the rest.
-    const sources = (inner: string, to: readonly string[]) => [
-      { from: inner, to: to[1]! },
-      { from: "0.0.0.0/0", to: to[0]! },
-    ];
-    const v6Firewall = (this.options.v6 ?? "firewall") !== "open";
-    const second = plan.networks[1].v4Gateway.replace(/\d+$/, "0/24");
-    const home = natRuleset({
-      kind: plan.kind,
-      sources: sources(second, plan.isp ? plan.sharedV4 : outer),
-      // Behind a provider's NAT it is that one which forgets and shifts.
-      zone: plan.isp ? 1 : zone,
-      portMask: plan.isp ? 0 : portMask,
-      timeoutSeconds,
-      v6Firewall,
-    });
-    const cuts = cutRuleset({ udp: state.udpCut, v6: state.v6Cut });
-    const rules = new Map<NodeName, string>([[plan.nat, home + cuts]]);
-    if (plan.isp) {
-      rules.set(
-        plan.isp,
-        natRuleset({
-          kind: "port-restricted",
-          sources: sources(plan.sharedV4[1], outer),
-          zone,
-          portMask,
-          timeoutSeconds,
-          v6Firewall: false,
-        }),
-      );
-    }
-    return rules;
-  }
-
-  async #build(): Promise<void> {
-    const { options } = this;
-    const nodes = nodesOf(options);
-    const taken = new Set(await listNamespaces());
-    for (const node of nodes) {
-      if (taken.has(this.namespace(node))) {
-        throw new Error(`Cannot make lab "${this.id}" as namespace ${this.namespace(node)} exists`);
-      }
-    }
-    // Not in one batch: "ip netns add" would leave the next ones inside the first on older versions.
-    await Promise.all(nodes.map((node) => ipNetnsAdd(this.namespace(node))));
-    await this.#layCables();
-    const rules = new Map<NodeName, string>();
-    for (const plan of planSites(options)) {
-      const state = this.#record.sites[plan.site];
-      state.v6Cut = options.v6 === `broken-${plan.site.toLowerCase()}`;
-      for (const [node, nft] of this.#rules(plan, state)) rules.set(node, nft);
-    }
-    const ip = configureNodes(options);
-    const setups = nodes.map((node): [NodeName, NodeSetup] => [node, {
-      sysctls: this.#sysctls(node),
-      ip: ip.get(node) ?? [],
-      ...(rules.has(node) ? { nft: rules.get(node)! } : {}),
-    }]);
-    await Promise.all(setups.map(([node, setup]) => setUpNode(this.namespace(node), setup)));
-    if (options.lan) await setUpNode(this.namespace("natA"), { ip: JOIN_LAN });
-    await saveRecord(this.#record);
-  }
-
-  async #layCables(): Promise<void> {
-    const { options } = this;
-    const pairs: string[] = [];
-    const links: string[] = [];
-    for (const { ends: [[a, aDev], [b, bDev]], link, kind } of cablesOf(options)) {
-      const [aSpace, bSpace] = [this.namespace(a), this.namespace(b)];
-      if (link !== undefined && options.wire !== "plain") {
-        links.push(
-          `${link}:${kind}:${options.mtu ?? 1500}:${aSpace}/${aDev}:${bSpace}/${bDev}`,
-        );
-      } else {
-        pairs.push(
-          `link add ${aDev} netns ${aSpace} type veth peer name ${bDev} netns ${bSpace}`,
-        );
-      }
-    }
-    await ipBatch(pairs);
-    if (links.length === 0) return;
-    const { seed, detached } = options;
-    this.#emulator = await startEmulator(linkSocket(this.id), links, {
-      ...(seed === undefined ? {} : { seed }),
-      ...(detached === undefined ? {} : { detached }),
-    });
-    this.#record.emulator = identifyProcess(this.#emulator.pid) ?? null;
-    const linkB = options.lan ? { ...LAN_LINK, ...options.linkB } : options.linkB;
-    const common = options.link ?? {};
-    const lines = [
-      ...shapeLines("A", { ...common, ...options.linkA }),
-      ...shapeLines("B", options.lan ? { ...linkB } : { ...common, ...linkB }),
-      ...shapeLines("R", { ...common, ...options.linkR }),
-    ];
-    await tellEmulator(linkSocket(this.id), lines);
-  }
-
-  #sysctls(node: NodeName): [string, string | number][] {
-    const { udpTimeoutSeconds, udpStreamTimeoutSeconds } = this.options;
-    const settings: [string, string | number][] = [
-      // An address is usable at once: nobody else can have it here.
-      ["ipv6/conf/all/accept_dad", 0],
-      ["ipv6/conf/default/accept_dad", 0],
-      ["ipv6/conf/default/accept_ra", 0],
-    ];
-    if (isRouter(node)) {
-      settings.push(
-        ["ipv4/ip_forward", 1],
-        ["ipv6/conf/all/forwarding", 1],
-        ["ipv4/conf/all/rp_filter", 0],
-        ["ipv4/conf/default/rp_filter", 0],
-      );
-    }
-    if (node.startsWith("nat") || node.startsWith("isp")) {
-      settings.push(
-        ["netfilter/nf_conntrack_udp_timeout", udpTimeoutSeconds ?? 30],
-        ["netfilter/nf_conntrack_udp_timeout_stream", udpStreamTimeoutSeconds ?? 120],
-      );
-    }
-    return settings;
-  }
-}
-
-async function ipNetnsAdd(name: string): Promise<void> {
-  const { code, stderr } = await runCommand("ip", ["netns", "add", name]);
-  if (code !== 0) throw new Error(`Cannot make namespace ${name}: ${stderr.trim()}`);
 }
