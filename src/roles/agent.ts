@@ -5,7 +5,8 @@
 import * as v from "valibot";
 import type { ClientOutput } from "../control/mod.ts";
 import { formatHostPort, type HostPort, messageOf, parseHostPort, UserError } from "../core/mod.ts";
-import { isName, loadSettings, saveSettings } from "../identity/mod.ts";
+import { loadSettings, saveSettings } from "../identity/mod.ts";
+import { NameSchema } from "../identity/schemas.ts";
 import { listenForward } from "../ingress/forward.ts";
 import { Client, DRAIN_MS } from "./client.ts";
 import { answerAsk } from "./client_asks.ts";
@@ -17,7 +18,7 @@ import { TunnelPool } from "./tunnel_pool.ts";
 const SettingsSchema = v.object({
   forwards: v.pipe(
     v.array(v.object({
-      service: v.pipe(v.string(), v.check(isName)),
+      service: NameSchema,
       protocol: v.picklist(["tcp", "udp"]),
       address: v.string(),
     })),

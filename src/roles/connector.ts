@@ -5,7 +5,8 @@
 import * as v from "valibot";
 import type { ClientOutput, RelayMessageOf } from "../control/mod.ts";
 import { formatHostPort, parseHostPort, UserError } from "../core/mod.ts";
-import { isName, loadSettings, saveSettings } from "../identity/mod.ts";
+import { loadSettings, saveSettings } from "../identity/mod.ts";
+import { NameSchema } from "../identity/schemas.ts";
 import { FlowRefused, type FlowRequest } from "../mux/mod.ts";
 import type { ConnectionHandler } from "../quic/mod.ts";
 import { RELAYED_AGENT, RELAYED_CONNECTOR, Tunnel, TunnelEgress } from "../tunnel/mod.ts";
@@ -19,7 +20,7 @@ import { dialTarget } from "./target.ts";
 const SettingsSchema = v.object({
   services: v.pipe(
     v.array(v.object({
-      service: v.pipe(v.string(), v.check(isName)),
+      service: NameSchema,
       protocol: v.picklist(["tcp", "udp"]),
       address: v.string(),
     })),

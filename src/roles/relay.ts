@@ -1,0 +1,241 @@
+/**
+ * The relay: the only part with a public address. Introduces agents to connectors, and forwards what it cannot read.
+ * @module
+ */
+import {
+  type Address,
+  addressOf,
+  formatHostPort,
+  type HostPort,
+  messageOf,
+  toBase64Url,
+  toHex,
+  UserError,
+} from "../core/mod.ts";
+import { VERSION } from "../core/version.ts";
+import { openStateFolder } from "../identity/mod.ts";
+import { type NativeConfig, QuicEndpoint } from "../quic/mod.ts";
+import { RelayAuthority } from "../relay/authority.ts";
+import { Enrolment } from "../relay/enrolment.ts";
+import { EnrolmentServer } from "../relay/enrolment_server.ts";
+import { Forwarder } from "../relay/forwarder.ts";
+import { RelayStore } from "../relay/store.ts";
+import { Demultiplexer, openUdpSocket } from "../sockets/mod.ts";
+import { sleep } from "./joining.ts";
+import type { RelayOptions } from "./options.ts";
+import { controlConfig } from "./quic_profiles.ts";
+import { RelayClients } from "./relay_clients.ts";
+import { readPolicy, watchPolicy } from "./relay_policy.ts";
+import { socketEgress } from "./socket_egress.ts";
+import type { RelayStatus } from "./status.ts";
+import { serveStatus } from "./status_socket.ts";
+
+/** How long clients get to hear that the relay stops, in milliseconds. Their tunnels live on without it. */
+const DRAIN_MS = 200;
+
+/** Between looks at the relay's own certificate, in milliseconds. */
+const CERTIFICATE_INTERVAL = 3_600_000;
+
+/** Handshakes under way at a time; more are dropped, and come again by QUIC's own retransmission. */
+const MAX_HANDSHAKES = 2_000;
+
+/**
+ * Runs a relay until its signal is aborted.
+ *
+ * @throws {UserError} where it cannot start
+ */
+export async function runRelay(options: RelayOptions): Promise<void> {
+  const { log, clock, signal, say } = options;
+  const folder = await openStateFolder(options.state, { role: "relay", create: true });
+  const lock = await folder.lock();
+  const cleanUps: (() => unknown)[] = [() => lock.release()];
+  try {
+    const authority = await RelayAuthority.open(folder, {
+      create: true,
+      now: clock.unix(),
+      caKey: options.caKey,
+      log,
+    });
+    const store = RelayStore.open(folder, { create: true, check: true });
+    cleanUps.push(() => store.close());
+    const socket = openUdpSocket({ host: options.listen.host, port: options.listen.port });
+    cleanUps.push(() => socket.close());
+    const listen = { host: options.listen.host, port: socket.local.port };
+    const publicAddresses = choosePublic(options, listen);
+    store.setPublicAddresses(publicAddresses);
+    let certificate = await authority.relayCertificate(clock.unix());
+    const { caPem } = authority;
+    let config: NativeConfig = controlConfig({ caPem, ...certificate });
+    const enrolment = new Enrolment({
+      store,
+      authority,
+      clock,
+      log,
+      relays: () => publicAddresses,
+    });
+    const enrolmentServer = startEnrolment({ enrolment, certificate, listen, clock, log });
+    cleanUps.push(() => enrolmentServer.close());
+    const endpoint = new QuicEndpoint();
+    const forwarder = new Forwarder(socket);
+    const observeKey = {
+      id: toHex(crypto.getRandomValues(new Uint8Array(8))),
+      key: toBase64Url(crypto.getRandomValues(new Uint8Array(32))),
+    };
+    const clients = new RelayClients({
+      store,
+      enrolment,
+      forwarder,
+      policy: readPolicy(store),
+      clock,
+      log,
+      welcome: () => ({ networkId: authority.networkId, observeKey, observePorts: [] }),
+    });
+    cleanUps.push(() => clients.stop());
+    let handshakes = 0;
+    const egress = socketEgress(socket);
+    endpoint.listen(() => {
+      if (handshakes >= MAX_HANDSHAKES) return undefined;
+      return {
+        config,
+        egress,
+        handler: (connection) => {
+          handshakes++;
+          let pending = true;
+          const settled = () => {
+            if (pending) handshakes--;
+            pending = false;
+          };
+          const handler = clients.handlerOf(connection);
+          return {
+            ...handler,
+            established: () => {
+              settled();
+              handler.established?.();
+            },
+            closed: (reason) => {
+              settled();
+              handler.closed?.(reason);
+            },
+          };
+        },
+      };
+    });
+    const demultiplexer = new Demultiplexer({
+      quic: (data, segmentSize, from) => endpoint.ingest(data, segmentSize, from, socket.local),
+      sealed: (data, segmentSize, from) => forwarder.sealed(data, segmentSize, from),
+      batchEnd: () => {
+        forwarder.flush();
+        endpoint.batchEnd();
+      },
+    });
+    socket.receive(demultiplexer);
+    const watch = watchPolicy(store, {
+      changed: (policy) => {
+        log.info("policy changed");
+        clients.setPolicy(policy);
+      },
+      failed: (error) => log.error("cannot read the policy", { reason: messageOf(error) }),
+    });
+    cleanUps.push(() => watch.stop());
+    const renewal = setInterval(async () => {
+      try {
+        const current = await authority.relayCertificate(clock.unix());
+        if (current.notBefore === certificate.notBefore) return;
+        certificate = current;
+        config = controlConfig({ caPem, ...current });
+        await enrolmentServer.setCertificate(current);
+      } catch (error) {
+        log.error("cannot renew the relay's certificate", { reason: messageOf(error) });
+      }
+    }, CERTIFICATE_INTERVAL);
+    cleanUps.push(() => clearInterval(renewal));
+    const startedAt = performance.now();
+    const status = (): RelayStatus => {
+      const { datagrams, bytes, ...dropped } = forwarder.counters;
+      return {
+        role: "relay",
+        name: "relay",
+        version: VERSION,
+        uptimeSeconds: Math.floor((performance.now() - startedAt) / 1000),
+        pid: Deno.pid,
+        public: publicAddresses.map(formatHostPort),
+        listen: formatHostPort(listen),
+        clients: clients.status(),
+        tunnels: [...clients.tunnels].map(({ id, agent, connector }) => ({
+          id,
+          agent,
+          connector,
+          bytesForwarded: forwarder.bytesOf(id),
+        })),
+        forwarded: { datagrams, bytes },
+        dropped: {
+          ...dropped,
+          unknownKind: demultiplexer.dropped.unknown,
+          unknownConnection: endpoint.counters.unknownConnection,
+          malformedQuic: endpoint.counters.malformed,
+        },
+      };
+    };
+    const server = await serveStatus({
+      state: options.state,
+      signal,
+      answer: (ask) => {
+        if (ask.ask === "status") return status();
+        throw new UserError(`Cannot answer "${ask.ask}" at a relay`, {
+          next: "Ask a connector or an agent",
+        });
+      },
+    });
+    const at = publicAddresses.map(formatHostPort).join(", ");
+    say(`relay ready at ${at} (UDP and TCP ${listen.port})`);
+    say(
+      `next: ${
+        options.self ?? "postern"
+      } invite --state ${options.state} connector NAME --service SERVICE`,
+    );
+    await sleep(2 ** 31 - 1, signal);
+    log.info("draining", { clients: [...clients.sessions].length });
+    clients.drain(DRAIN_MS);
+    await sleep(DRAIN_MS, new AbortController().signal);
+    endpoint.close("the relay is stopping");
+    await server.finished;
+  } finally {
+    for (const cleanUp of cleanUps.reverse()) await cleanUp();
+  }
+}
+
+function startEnrolment(
+  options: ConstructorParameters<typeof EnrolmentServer>[0],
+): EnrolmentServer {
+  try {
+    return new EnrolmentServer(options);
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.AddrInUse)) throw cause;
+    const at = formatHostPort(options.listen);
+    throw new UserError(`Cannot listen on TCP ${at} as another program uses it`, {
+      next: "Choose another port with --listen, or stop the other program",
+      cause,
+    });
+  }
+}
+
+/** Where others reach us: what we are told, or the address we listen on, or all that this machine has. */
+function choosePublic(options: RelayOptions, listen: HostPort): readonly HostPort[] {
+  if (options.public.length > 0) return options.public;
+  const { host, port } = listen;
+  if (host !== "::" && host !== "0.0.0.0") return [listen];
+  const own = Deno.networkInterfaces()
+    .filter(({ family }) => family === "IPv4" || host === "::")
+    .flatMap(({ address }): Address[] => {
+      try {
+        return [addressOf(address, port)];
+      } catch {
+        return [];
+      }
+    })
+    .filter((address) => !address.host.startsWith("fe80:"));
+  const isLoopback = ({ host }: Address) => host === "::1" || host.startsWith("127.");
+  const reachable = own.filter((address) => !isLoopback(address));
+  const chosen = (reachable.length > 0 ? reachable : own).slice(0, 16);
+  return chosen.map(({ host, port }) => ({ host, port }));
+}

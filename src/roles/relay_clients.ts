@@ -1,0 +1,312 @@
+/**
+ * The relay's control connections: each has a QUIC connection, a session machine and a control stream; all share the registry.
+ *
+ * ```
+ * QUIC connection <-> control stream <-> RelaySession --requests--> Registry --routes--> Forwarder
+ *                                            ^                        |
+ *                                            +-------- messages ------+
+ * ```
+ * @module
+ */
+import {
+  type ClientKind,
+  FrameChannel,
+  parseClientMessage,
+  RelaySession,
+  type RelaySessionInput,
+  type RelaySessionOutput,
+} from "../control/mod.ts";
+import { type Clock, Driver, type Logger, messageOf } from "../core/mod.ts";
+import { parsePeerCertificate, type PeerIdentity, serverNameOf } from "../identity/mod.ts";
+import type { ConnectionHandler, QuicConnection, QuicStream } from "../quic/mod.ts";
+import type { Enrolment } from "../relay/enrolment.ts";
+import type { Forwarder } from "../relay/forwarder.ts";
+import {
+  type PolicySnapshot,
+  Registry,
+  type RegistryInput,
+  type RegistryOutput,
+  type RegistrySession,
+  type RegistryTunnel,
+  type SessionId,
+} from "../relay/registry.ts";
+import type { RelayStore } from "../relay/store.ts";
+import type { RelayClientStatus } from "./status.ts";
+
+/** What welcome says to every client alike. */
+export interface WelcomeFacts {
+  readonly networkId: string;
+  readonly observeKey: { readonly id: string; readonly key: string };
+  readonly observePorts: number[];
+}
+
+/** What the relay's clients need of it. */
+export interface RelayClientsOptions {
+  readonly store: RelayStore;
+  readonly enrolment: Enrolment;
+  readonly forwarder: Forwarder;
+  readonly policy: PolicySnapshot;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly welcome: () => WelcomeFacts;
+}
+
+/** Early data older than this is served after the handshake only. */
+const MAX_EARLY_AGE_MS = 10_000;
+
+interface RelayClient {
+  readonly id: SessionId;
+  readonly connection: QuicConnection;
+  readonly since: number;
+  identity: PeerIdentity | undefined;
+  session: Driver<RelaySessionInput, RelaySessionOutput> | undefined;
+  channel: FrameChannel | undefined;
+}
+
+/** See the module's head. */
+export class RelayClients {
+  readonly #options: RelayClientsOptions;
+  readonly #clients = new Map<SessionId, RelayClient>();
+  readonly #machine: Registry;
+  readonly #registry: Driver<RegistryInput, RegistryOutput>;
+  #nextId = 1;
+
+  constructor(options: RelayClientsOptions) {
+    this.#options = options;
+    this.#machine = new Registry({ policy: options.policy });
+    this.#registry = new Driver<RegistryInput, RegistryOutput>(this.#machine, {
+      clock: options.clock,
+      tick: { type: "tick" },
+      output: (output) => this.#registryOutput(output),
+    });
+  }
+
+  /** Handles a connection that was just accepted. */
+  handlerOf(connection: QuicConnection): ConnectionHandler {
+    const client: RelayClient = {
+      id: this.#nextId++,
+      connection,
+      since: performance.now(),
+      identity: undefined,
+      session: undefined,
+      channel: undefined,
+    };
+    return {
+      established: () => this.#established(client),
+      stream: (stream) => this.#stream(client, stream),
+      path: (event) => {
+        if (event.type !== "PeerMigrated") return;
+        this.#options.log.info("client's address changed", {
+          client: client.identity?.name,
+          address: connection.peer.key,
+        });
+        this.#registry.tell({ type: "address", session: client.id, address: connection.peer });
+      },
+      closed: (reason) => {
+        client.session?.tell({ type: "lost" });
+        client.session?.stop();
+        if (!this.#clients.delete(client.id)) return;
+        this.#registry.tell({ type: "close", session: client.id });
+        this.#options.log.info("client left", {
+          kind: client.identity?.kind,
+          name: client.identity?.name,
+          reason: reason.text || reason.by,
+        });
+      },
+    };
+  }
+
+  /** Who may do what has changed. */
+  setPolicy(policy: PolicySnapshot): void {
+    this.#registry.tell({ type: "policy", policy });
+  }
+
+  /** Tells every client that the relay is about to stop. */
+  drain(graceMs: number): void {
+    this.#registry.tell({ type: "drain", graceMs });
+  }
+
+  stop(): void {
+    this.#registry.stop();
+    for (const { session } of this.#clients.values()) session?.stop();
+  }
+
+  get sessions(): Iterable<Readonly<RegistrySession>> {
+    return this.#machine.sessions;
+  }
+
+  get tunnels(): Iterable<Readonly<RegistryTunnel>> {
+    return this.#machine.tunnels;
+  }
+
+  /** For status. */
+  status(): RelayClientStatus[] {
+    return [...this.#machine.sessions].map((session) => {
+      const client = this.#clients.get(session.id);
+      const { kind, name } = session.identity;
+      return {
+        name,
+        kind,
+        address: session.address.key,
+        connectedSeconds: Math.floor((performance.now() - (client?.since ?? 0)) / 1000),
+        services: kind === "connector"
+          ? [...session.offered]
+          : this.#machine.servicesFor(kind, name),
+        rttMs: client?.connection.rttMs() ?? null,
+      };
+    });
+  }
+
+  /** The engine has checked the certificate; here it is whether its holder is still welcome. */
+  #established(client: RelayClient): void {
+    const { store, clock, log } = this.#options;
+    const der = client.connection.peerCertificates()?.[0];
+    const identity = der && parsePeerCertificate(der);
+    if (!identity || identity.kind === "relay") {
+      log.warn("client refused", {
+        address: client.connection.peer.key,
+        reason: "its certificate is no client's",
+      });
+      client.connection.close(1, "this certificate is no client's");
+      return;
+    }
+    const { kind, name, pin } = identity;
+    let standing: string = store.standingOf({ kind, name, pin });
+    // Resumption does not look at the certificate's dates again, so we do.
+    if (standing === "good" && clock.unix() > identity.notAfter) standing = "expired";
+    if (standing !== "good") {
+      log.warn("client refused", { kind, name, reason: standing });
+      const why = standing === "unknown"
+        ? "it is not known here"
+        : standing === "other-key"
+        ? "another key has joined by that name since"
+        : standing === "expired"
+        ? "its certificate has expired"
+        : "it was revoked";
+      client.connection.close(1, `Cannot serve ${kind} "${name}" as ${why}`);
+      return;
+    }
+    client.identity = identity;
+    client.session = new Driver<RelaySessionInput, RelaySessionOutput>(
+      new RelaySession(kind as ClientKind, clock.now()),
+      {
+        clock,
+        tick: { type: "tick" },
+        output: (output) => this.#sessionOutput(client, output),
+      },
+    );
+    this.#clients.set(client.id, client);
+    // Arms the timer for the hello.
+    client.session.tell({ type: "tick" });
+  }
+
+  #stream(client: RelayClient, stream: QuicStream): void {
+    if (!client.session || client.channel) return;
+    const { session } = client;
+    client.channel = new FrameChannel(stream, {
+      frame: (json) => {
+        const parsed = parseClientMessage(json);
+        if ("ok" in parsed) session.tell({ type: "message", message: parsed.ok });
+        else session.tell({ type: "refusal", refusal: parsed.refused });
+      },
+      refused: ({ message }) =>
+        session.tell({ type: "refusal", refusal: { code: "protocol", message } }),
+    });
+  }
+
+  #sessionOutput(client: RelayClient, output: RelaySessionOutput): void {
+    switch (output.type) {
+      case "send":
+        client.channel?.send(output.message);
+        return;
+      case "hello":
+        return this.#hello(client, output.hello);
+      case "request":
+        if (output.request.type === "renew") void this.#renew(client, output.request.csr);
+        else {
+          this.#registry.tell({ type: "request", session: client.id, request: output.request });
+        }
+        return;
+      case "close":
+        this.#options.log.debug("client session ends", {
+          name: client.identity?.name,
+          code: output.code,
+          reason: output.message,
+        });
+        // What was sent last is on its way with the close; the stream's bytes go first.
+        client.connection.close(1, output.message.slice(0, 200));
+    }
+  }
+
+  #hello(
+    client: RelayClient,
+    hello: { instance: string; attempt: number; software: string },
+  ): void {
+    const { identity } = client;
+    if (!identity || identity.kind === "relay") return;
+    const { kind, name, pin, networkId } = identity;
+    const facts = this.#options.welcome();
+    client.session?.tell({
+      type: "welcome",
+      welcome: {
+        version: 1,
+        relay: "relay",
+        networkId: facts.networkId,
+        now: this.#options.clock.unix(),
+        observeKey: { ...facts.observeKey },
+        observePorts: facts.observePorts,
+        services: this.#machine.servicesFor(kind, name),
+        maxEarlyAgeMs: MAX_EARLY_AGE_MS,
+      },
+    });
+    this.#options.log.info("client joined", {
+      kind,
+      name,
+      address: client.connection.peer.key,
+      software: hello.software,
+    });
+    this.#registry.tell({
+      type: "open",
+      session: client.id,
+      identity: { kind, name, pin, serverName: serverNameOf({ kind, name, networkId }) },
+      instance: hello.instance,
+      attempt: hello.attempt,
+      address: client.connection.peer,
+    });
+  }
+
+  async #renew(client: RelayClient, csr: string): Promise<void> {
+    let certificate: string | null = null;
+    let message: string | null = null;
+    try {
+      const answer = await this.#options.enrolment.renew({
+        kind: client.identity?.kind,
+        request: csr,
+      });
+      certificate = answer.certificate;
+    } catch (error) {
+      message = messageOf(error);
+    }
+    client.session?.tell({ type: "send", message: { type: "certificate", certificate, message } });
+  }
+
+  #registryOutput(output: RegistryOutput): void {
+    switch (output.type) {
+      case "send":
+        this.#clients.get(output.session)?.session?.tell({
+          type: "send",
+          message: output.message,
+        });
+        return;
+      case "close": {
+        const { code, message } = output;
+        this.#clients.get(output.session)?.session?.tell({ type: "close", code, message });
+        return;
+      }
+      case "route":
+        return this.#options.forwarder.route(output.tunnelId, output.a, output.b);
+      case "unroute":
+        return this.#options.forwarder.unroute(output.tunnelId);
+    }
+  }
+}
