@@ -74,10 +74,16 @@ export function networkIdOfCertificate(caDer: Uint8Array): string | undefined {
   }
 }
 
-/** Makes a network's CA: self-signed, for end certificates only (path length 0). */
-export async function createCa(options: { now: UnixMillis }): Promise<CertificateAuthority> {
+/**
+ * Makes a network's CA: self-signed, for end certificates only (path length 0).
+ *
+ * @param options.keyPair the CA's key, where there is one: the network is then the one that had it, @default a new one
+ */
+export async function createCa(
+  options: { now: UnixMillis; keyPair?: KeyPair },
+): Promise<CertificateAuthority> {
   const x509 = await loadX509();
-  const keyPair = await createKeyPair();
+  const keyPair = options.keyPair ?? await createKeyPair();
   const keys = await toCryptoKeys(keyPair);
   const networkId = networkIdOf(keyPair.publicKey);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({

@@ -68,7 +68,8 @@ export async function enrol(
     });
   }
   if (invite.kind !== folder.role) {
-    throw new UserError(`Cannot join as ${folder.role} as the invite is for a ${invite.kind}`, {
+    const whose = invite.kind === "agent" ? "an agent" : "a connector";
+    throw new UserError(`Cannot join as ${folder.role} as the invite is for ${whose}`, {
       next: `Start it with: postern ${invite.kind}`,
     });
   }

@@ -54,14 +54,13 @@ export const ENROLMENT_ERROR_CODES = [
   "bad-request",
   "not-found",
   // From here on: try again later.
-  "busy",
   "not-signing",
   "internal",
 ] as const;
 /** One of {@linkcode ENROLMENT_ERROR_CODES}. */
 export type EnrolmentErrorCode = typeof ENROLMENT_ERROR_CODES[number];
 
-const RETRYABLE: ReadonlySet<string> = new Set(["busy", "not-signing", "internal"]);
+const RETRYABLE: ReadonlySet<string> = new Set(["not-signing", "internal"]);
 
 /** Is it worth asking again later? */
 export function isRetryable(code: EnrolmentErrorCode): boolean {

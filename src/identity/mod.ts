@@ -14,6 +14,7 @@ export * from "./name.ts";
 export * from "./peer_certificate.ts";
 export * from "./pem.ts";
 export * from "./pins.ts";
+export * from "./renewal.ts";
 export * from "./server_name.ts";
 export * from "./settings.ts";
 export * from "./state_error.ts";

@@ -232,7 +232,8 @@ async function checkHeader(folder: StateFolder): Promise<void> {
       "other-role",
       `Cannot use state folder ${
         quotePath(folder.path)
-      } for a ${folder.role} as it is a ${header.role}'s`,
+      } as ${folder.role} as it is another role's: ` +
+        header.role,
       { next: "Give each role a folder of its own with --state" },
     );
   }
