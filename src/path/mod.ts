@@ -8,6 +8,7 @@ export * from "./candidate.ts";
 export * from "./direct_path.ts";
 export * from "./gather.ts";
 export * from "./mtu_search.ts";
+export * from "./netcheck.ts";
 export * from "./path_choice.ts";
 export * from "./path_monitor.ts";
 export * from "./probe_codec.ts";

@@ -44,8 +44,8 @@ const BURST = 8;
 const PACE_MS: Millis = 5;
 /** Between a probe and one triggered by the peer's on the same way: the first is as good as the second. */
 const TRIGGER_GAP_MS: Millis = 5;
-/** Simple probing gets this long (or two relayed round trips) before ports are guessed. */
-const GUESS_AFTER_MS: Millis = 200;
+/** Simple probing gets this long (or one and a half relayed round trips) before ports are guessed: it needs one direct one. */
+const GUESS_AFTER_MS: Millis = 120;
 /** After a guess that found nothing, the next is worth its packets only when something may have changed. */
 const GUESS_AGAIN_MS: Millis = 240_000;
 /** Background rounds while the tunnel carries traffic: this is how late a healed way is noticed. */
@@ -73,7 +73,7 @@ export interface PuncherOptions {
   readonly random: RandomBytes;
   /** Guess ports where one NAT maps per destination. @default true */
   readonly guessing?: boolean;
-  /** Round trip to the other end over the relay: guessing waits for two of them. @default 100 ms */
+  /** Round trip to the other end over the relay: guessing waits for one and a half. @default 100 ms */
   readonly relayRtt?: Millis;
 }
 
@@ -400,7 +400,7 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
     if (this.#guess.running || this.#options.guessing === false) return undefined;
     const plan = guessPlan(this.#local, this.#remote);
     if (!plan || plan.side === "both-dependent") return undefined;
-    const at = state.since + Math.max(GUESS_AFTER_MS, 2 * (this.#options.relayRtt ?? 100));
+    const at = state.since + Math.max(GUESS_AFTER_MS, 1.5 * (this.#options.relayRtt ?? 100));
     const notBefore = this.#guessedAt === undefined ? 0 : this.#guessedAt + GUESS_AGAIN_MS;
     return notBefore > at ? undefined : at;
   }
