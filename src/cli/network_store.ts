@@ -4,10 +4,11 @@
  */
 import { type Name, parseName } from "../identity/name.ts";
 import type { ClientKind } from "../identity/schemas.ts";
-import type { StateFolder } from "../identity/state_folder.ts";
+import type { RelayState } from "../relay/state.ts";
 import type { RelayStore } from "../relay/store.ts";
 import { messageOf, UsageError, UserError } from "../core/errors.ts";
 import type { Reader } from "./flags.ts";
+import { systemClock } from "./system_clock.ts";
 import { stateFolderOf } from "./state_choice.ts";
 
 /** What joins by invite. */
@@ -32,25 +33,17 @@ export function nameAmong(word: string, what: string): Name {
 }
 
 /**
- * Opens the relay's folder and store, and closes the store after the work.
+ * Opens the relay's state, and closes it after the work.
  *
  * @throws {StateError} `missing` and its like
  */
-export async function withRelayStore<T>(
-  state: string | undefined,
-  work: (store: RelayStore, folder: StateFolder) => T | Promise<T>,
+export async function withRelayState<T>(
+  folder: string | undefined,
+  work: (state: RelayState) => T | Promise<T>,
 ): Promise<T> {
-  const [{ openStateFolder }, { RelayStore }] = await Promise.all([
-    import("../identity/state_folder.ts"),
-    import("../relay/store.ts"),
-  ]);
-  const folder = await openStateFolder(stateFolderOf("relay", state), { role: "relay" });
-  const store = RelayStore.open(folder);
-  try {
-    return await work(store, folder);
-  } finally {
-    store.close();
-  }
+  const { openRelayState } = await import("../relay/state.ts");
+  using state = await openRelayState(stateFolderOf("relay", folder), { now: systemClock.unix() });
+  return await work(state);
 }
 
 /**

@@ -2,7 +2,6 @@
  * What the three role commands share: log, clock, signals, state folder, and one way to end.
  * @module
  */
-import type { Clock } from "../core/clock.ts";
 import { createLogger, type Logger } from "../core/log.ts";
 import type { HostPort } from "../core/address.ts";
 import type { CommonOptions } from "../roles/options.ts";
@@ -13,10 +12,8 @@ import { createLogSink } from "./log_sink.ts";
 import { readHostPort, readPath, readPort } from "./readers.ts";
 import { listenForStop } from "./signals.ts";
 import { type RoleName, stateFolderOf } from "./state_choice.ts";
+import { systemClock } from "./system_clock.ts";
 import { wantsColour } from "./terminal.ts";
-
-/** The clocks of the system. */
-export const systemClock: Clock = { now: () => performance.now(), unix: () => Date.now() };
 
 /** Metrics and health, for every role. */
 export const ADMIN_FLAG = valueFlag<HostPort>({

@@ -16,8 +16,9 @@ export function selfCommand(env: (name: string) => string | undefined): string {
     (Deno.build.standalone ? "postern" : "deno run -A main.ts");
 }
 
-/** `postern` in a hint becomes what this person has to type. */
-function localized(hint: string, self: string): string {
+/** A hint as a sentence, with `postern` in it as what this person has to type. */
+function localized(text: string, self: string): string {
+  const hint = text.startsWith("postern ") ? text : text.charAt(0).toUpperCase() + text.slice(1);
   return self === "postern" ? hint : hint.replace(/(^|[\s`])postern(?= [a-z-])/g, `$1${self}`);
 }
 

@@ -26,7 +26,7 @@ Deno.test("main() does give stdout, stderr and exit code to the shell", async ()
   assert.deepEqual(await postern(["--version"]), { code: 0, out: `postern ${VERSION}\n`, err: "" });
   const wrong = await postern(["rely"]);
   assert.deepEqual([wrong.code, wrong.out], [2, ""]);
-  assert.match(wrong.err, /did you mean relay\?/);
+  assert.match(wrong.err, /Did you mean relay\?/);
   const state = Deno.makeTempDirSync();
   const none = await postern(["status", "--state", state]);
   assert.deepEqual([none.code, none.out], [1, ""]);
@@ -116,6 +116,6 @@ Deno.test("main() does read its config file and environment", async () => {
   Deno.writeTextFileSync(file, '{"stat": "x"}');
   const { code, err } = await postern(["status"], { env: { POSTERN_CONFIG: file } });
   assert.equal(code, 2);
-  assert.match(err, /unknown key "stat"\n {2}did you mean "state"\?/);
+  assert.match(err, /unknown key "stat"\n {2}Did you mean "state"\?/);
   Deno.removeSync(folder, { recursive: true });
 });

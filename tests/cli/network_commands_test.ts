@@ -107,7 +107,7 @@ Deno.test("invite does refuse what makes no sense, with exit code 2", async () =
         [["agent", "alice"], /without --allow/],
         [
           ["agent", "alice", "--service", "web"],
-          /Cannot use --service for an agent\n {2}say --allow web/,
+          /Cannot use --service for an agent\n {2}Say --allow web/,
         ],
         [["connector", "home", "--allow", "web"], /Cannot use --allow for a connector/],
         [["agnet", "alice", "--allow", "web"], /did you mean agent\?/],
@@ -139,7 +139,7 @@ Deno.test("invite does refuse a name that has joined, and a relay that is not th
   await network(async ({ postern }) => {
     const { code, err } = await postern("invite", "agent", "a", "--allow", "w", "--wait", "0");
     assert.equal(code, 1);
-    assert.match(err, /the relay has no keys yet\n {2}start it once: postern relay --state/);
+    assert.match(err, /no relay has been started there\n {2}Start it once: postern relay --state/);
   }, { noCa: true });
   await network(async ({ postern }) => {
     const { code, err } = await postern("invite", "agent", "a", "--allow", "w", "--wait", "0");
@@ -205,7 +205,7 @@ Deno.test("grant and revoke does refuse with cause and next step", async () => {
         [
           ["grant", "alice"],
           2,
-          /Cannot grant nothing to agent "alice"\n {2}name services: postern grant agent alice web/,
+          /Cannot grant nothing to agent "alice"\n {2}Name services: postern grant agent alice web/,
         ],
         [["grant", "alice", "../x"], 2, /"\." is not allowed/],
         [["grant", "Alice", "x"], 2, /"A" is not allowed/],
@@ -214,7 +214,7 @@ Deno.test("grant and revoke does refuse with cause and next step", async () => {
         [
           ["revoke", "both"],
           1,
-          /a connector and an agent have it\n {2}say which: connector both, or agent both/,
+          /a connector and an agent have it\n {2}Say which: connector both, or agent both/,
         ],
         [
           ["revoke", "alice", "ssh"],

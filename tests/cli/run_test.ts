@@ -67,22 +67,22 @@ Deno.test("run() does refuse wrong usage with exit code 2, the cause and the nex
     const [argv, err] of [
       [
         ["relya"],
-        'postern: Unknown command "relya"\n  did you mean relay? (postern help lists the commands)\n',
+        'postern: Unknown command "relya"\n  Did you mean relay? (postern help lists the commands)\n',
       ],
       [
         ["frobnicate"],
         'postern: Unknown command "frobnicate"\n  postern help lists the commands\n',
       ],
-      [["help", "conector"], /Unknown command "conector"\n {2}did you mean connector\?/],
+      [["help", "conector"], /Unknown command "conector"\n {2}Did you mean connector\?/],
       [["--satte", "x", "relay"], /Unknown flag/],
       [
         ["--state", "x"],
         "postern: Cannot start without a command\n  postern help lists the commands\n",
       ],
-      [["--verson"], 'postern: Unknown flag "--verson"\n  did you mean --version?\n'],
+      [["--verson"], 'postern: Unknown flag "--verson"\n  Did you mean --version?\n'],
       [
         ["relay", "--listn", "1"],
-        'postern: Unknown flag "--listn" for relay\n  did you mean --listen?\n',
+        'postern: Unknown flag "--listn" for relay\n  Did you mean --listen?\n',
       ],
       [["relay", "--listen", "nowhere"], /--listen: Cannot read "nowhere" as an address: expected/],
       [["relay", "extra"], /Unexpected argument "extra": relay takes no arguments/],
@@ -90,7 +90,7 @@ Deno.test("run() does refuse wrong usage with exit code 2, the cause and the nex
       [["connector", "web"], /expected web=127\.0\.0\.1:8080/],
       [["connector", "web=h:1", "web=h:2"], /Cannot offer "web" twice/],
       [["agent", "web=1", "dns=1"], /Cannot use tcp:\/\/127\.0\.0\.1:1 for both/],
-      [["agent", "web=9000", "--p2p-prot", "1"], /did you mean --p2p-port\?/],
+      [["agent", "web=9000", "--p2p-prot", "1"], /Did you mean --p2p-port\?/],
       [["ping"], /Cannot ping without SERVICE/],
       [["ping", "../x"], /service name/],
       [["ping", "web", "-c", "x"], /--count: Cannot use "x"/],
@@ -112,7 +112,7 @@ Deno.test("run() does say when nothing runs, how to start it, and exit 1", async
     assert.equal(out, "");
     assert.match(
       err,
-      /^postern: Cannot ask as no .* runs in the default state folders\n {2}start one/,
+      /^postern: Cannot ask as no .* runs in the default state folders\n {2}Start one/,
     );
   }
   const { code, err } = await postern(["status", "--state", "/nonexistent/x"]);
@@ -126,7 +126,7 @@ Deno.test("run() does take the invite from a file or stdin only, and say what is
   assert.match(err, /Cannot read the invite from "\/nonexistent\/i": /);
   const empty = await postern(["connector", "--invite-file", "-"]);
   assert.equal(empty.code, 1);
-  assert.match(empty.err, /Cannot read the invite from stdin as it is empty\n {2}make an invite/);
+  assert.match(empty.err, /Cannot read the invite from stdin as it is empty\n {2}Make an invite/);
 });
 
 Deno.test("run() does warn about a misspelt twin and go on", async () => {

@@ -7,8 +7,9 @@ import { parseName } from "../../identity/name.ts";
 import type { CommonOptions } from "../../roles/options.ts";
 import { CONNECTION_FLAGS, defineCommand } from "../command.ts";
 import { argument } from "../flags.ts";
-import { createCliLogger, systemClock } from "../role.ts";
+import { createCliLogger } from "../role.ts";
 import { listenForStop } from "../signals.ts";
+import { systemClock } from "../system_clock.ts";
 import { stateFolderOf } from "../state_choice.ts";
 
 /** Bytes copied at a time: what a pipe holds on Linux. */

@@ -2,11 +2,13 @@
  * `postern demo`
  * @module
  */
+import type { DemoOptions } from "../../roles/options.ts";
 import { CONNECTION_FLAGS, defineCommand } from "../command.ts";
 import { switchFlag } from "../flags.ts";
 import { createProgress } from "../progress.ts";
-import { createCliLogger, definedOnly, systemClock } from "../role.ts";
+import { createCliLogger, definedOnly } from "../role.ts";
 import { listenForStop } from "../signals.ts";
+import { systemClock } from "../system_clock.ts";
 import { createPaint, wantsColour } from "../terminal.ts";
 
 /** Runs the three roles on this machine and carries real traffic. */
@@ -28,7 +30,7 @@ export const demo = defineCommand({
     const paint = createPaint(wantsColour(io.outIsTerminal, io.env));
     const stop = listenForStop();
     try {
-      return await runDemo({
+      const options: DemoOptions = {
         log: createCliLogger(values, io),
         signal: stop.signal,
         once: values.once,
@@ -46,7 +48,8 @@ export const demo = defineCommand({
             now: systemClock.now,
           }),
         ...definedOnly({ state: values.state }),
-      });
+      };
+      return await runDemo(options);
     } finally {
       stop.dispose();
     }

@@ -5,9 +5,9 @@
 import { defineCommand } from "../command.ts";
 import { restArguments } from "../flags.ts";
 import { UsageError } from "../../core/errors.ts";
-import { identityMeant, kindsKnown, nameAmong, withRelayStore } from "../network_store.ts";
+import { identityMeant, kindsKnown, nameAmong, withRelayState } from "../network_store.ts";
 import { readText } from "../readers.ts";
-import { systemClock } from "../role.ts";
+import { systemClock } from "../system_clock.ts";
 
 /** Lets an agent open services, or a connector offer them. */
 export const grant = defineCommand({
@@ -29,7 +29,7 @@ export const grant = defineCommand({
     ["grant connector home ssh", "let connector home offer ssh"],
   ],
   async run(values, { io }) {
-    return await withRelayStore(values.state, (store) => {
+    return await withRelayState(values.state, ({ store }) => {
       const now = systemClock.unix();
       const { kind, name, rest } = identityMeant(
         values.words,

@@ -6,9 +6,9 @@ import type { StoredIdentity } from "../../relay/store.ts";
 import { defineCommand } from "../command.ts";
 import { switchFlag, valueFlag } from "../flags.ts";
 import { formatSeconds, formatTable } from "../format.ts";
-import { withRelayStore } from "../network_store.ts";
+import { withRelayState } from "../network_store.ts";
 import { readInteger } from "../readers.ts";
-import { systemClock } from "../role.ts";
+import { systemClock } from "../system_clock.ts";
 import { escapeControl } from "../terminal.ts";
 
 /** ISO 8601, to the second. */
@@ -40,7 +40,7 @@ export const identities = defineCommand({
   },
   examples: [["identities", "who is there"], ["identities --audit 20", "what happened lately"]],
   async run(values, { io }) {
-    return await withRelayStore(values.state, (store) => {
+    return await withRelayState(values.state, ({ store }) => {
       const now = systemClock.unix();
       const { audit } = values;
       if (audit !== undefined) {

@@ -6,17 +6,15 @@ import { formatHostPort, type HostPort } from "../../core/address.ts";
 import { UsageError, UserError } from "../../core/errors.ts";
 import type { Name } from "../../identity/name.ts";
 import type { ClientKind } from "../../identity/schemas.ts";
-import type { StateFolder } from "../../identity/state_folder.ts";
+import type { RelayState } from "../../relay/state.ts";
 import type { RelayStore } from "../../relay/store.ts";
 import { type Context, defineCommand } from "../command.ts";
 import { argument, defaultedFlag, listFlag } from "../flags.ts";
 import { formatSeconds } from "../format.ts";
-import { CLIENT_KINDS, readNameOf, withRelayStore } from "../network_store.ts";
+import { CLIENT_KINDS, readNameOf, withRelayState } from "../network_store.ts";
 import { readChoice, readDuration, readHostPort, readInteger } from "../readers.ts";
-import { systemClock } from "../role.ts";
+import { systemClock } from "../system_clock.ts";
 
-/** The CA's certificate in the relay's state folder, PEM. */
-const CA_FILE = "ca.pem";
 /** Milliseconds between looks for a relay that is just starting. */
 const POLL_INTERVAL = 100;
 
@@ -31,60 +29,39 @@ interface Wanted {
 /** Not yet: the relay has not finished its first start. */
 class NotReady extends UserError {}
 
-async function makeToken(store: RelayStore, folder: StateFolder, wanted: Wanted) {
-  const { decodePem, encodeInvite } = await import("../../identity/mod.ts");
-  const pem = await folder.readText(CA_FILE);
+interface Made {
+  readonly token: string;
+  readonly relays: readonly HostPort[];
+  /** Services that nobody offers, or is invited to. */
+  readonly unoffered: readonly Name[];
+}
+
+async function makeToken({ store, authority, folder }: RelayState, wanted: Wanted): Promise<Made> {
   const relays = wanted.public.length > 0 ? wanted.public : store.publicAddresses();
-  if (pem === undefined || relays.length === 0) {
-    throw new NotReady(
-      pem === undefined
-        ? "Cannot make an invite as the relay has no keys yet"
-        : "Cannot make an invite as nobody has said how others reach the relay",
-      { next: `start it once: postern relay --state ${folder.path} --public HOST:PORT` },
-    );
-  }
-  const ca = decodePem("CERTIFICATE", pem);
-  if (ca === undefined) {
-    throw new UserError(`Cannot make an invite as "${folder.file(CA_FILE)}" is damaged`, {
-      next: "restore it from a backup",
+  if (relays.length === 0) {
+    throw new NotReady("Cannot make an invite as nobody has said how others reach the relay", {
+      next: `start it once: postern relay --state ${folder.path} --public HOST:PORT`,
     });
   }
+  const { createInviteToken } = await import("../../relay/invite_token.ts");
   const { kind, name, services, ttl } = wanted;
-  const { secret, expires } = store.createInvite({
-    kind,
-    name,
-    services,
-    ttl,
-    now: systemClock.unix(),
-  });
-  const pins = kind === "agent" ? store.pinsOffering(services) : [];
-  return {
-    token: encodeInvite({
-      kind,
-      name,
-      relays,
-      services,
-      secret,
-      expires,
-      pins: pins.slice(0, 64),
-      ca,
-    }),
-    relays,
-  };
+  const request = { kind, name, services, ttl, now: systemClock.unix() };
+  const { token } = createInviteToken(request, { store, authority, relays });
+  const unoffered = services.filter((one) => kind === "agent" && !isOffered(store, one));
+  return { token, relays, unoffered };
 }
 
 /** {@linkcode makeToken}, waiting for a relay that is just making its keys. */
-async function makeTokenSoon(state: string | undefined, wanted: Wanted, waitMs: number) {
+async function makeTokenSoon(
+  folder: string | undefined,
+  wanted: Wanted,
+  waitMs: number,
+): Promise<Made> {
   const { StateError } = await import("../../identity/state_error.ts");
   const until = systemClock.now() + waitMs;
   for (;;) {
     try {
-      return await withRelayStore(state, async (store, folder) => ({
-        ...await makeToken(store, folder, wanted),
-        unoffered: wanted.kind === "agent"
-          ? wanted.services.filter((service) => !isOffered(store, service))
-          : [],
-      }));
+      return await withRelayState(folder, (state) => makeToken(state, wanted));
     } catch (error) {
       const early = error instanceof NotReady ||
         (error instanceof StateError && error.code === "missing");

@@ -5,9 +5,9 @@
 import { UserError } from "../../core/errors.ts";
 import { defineCommand } from "../command.ts";
 import { restArguments } from "../flags.ts";
-import { identityMeant, kindsKnown, nameAmong, withRelayStore } from "../network_store.ts";
+import { identityMeant, kindsKnown, nameAmong, withRelayState } from "../network_store.ts";
 import { readText } from "../readers.ts";
-import { systemClock } from "../role.ts";
+import { systemClock } from "../system_clock.ts";
 
 /** Takes services from an identity, or shuts it out. */
 export const revoke = defineCommand({
@@ -32,7 +32,7 @@ export const revoke = defineCommand({
     ["revoke agent alice", "agent alice is shut out"],
   ],
   async run(values, { io }) {
-    return await withRelayStore(values.state, (store) => {
+    return await withRelayState(values.state, ({ store }) => {
       const now = systemClock.unix();
       const { kind, name, rest } = identityMeant(
         values.words,
