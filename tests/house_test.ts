@@ -160,8 +160,19 @@ for (const text of IMPURE) {
   });
 }
 
+Deno.test("checkHouse() catches pure code that reaches what is not, at any distance", () => {
+  const files = {
+    "src/qad/a.ts": `import { b } from "../core/b.ts";\nexport const a = b;`,
+    "src/core/b.ts": `export * from "./c.ts";`,
+    "src/core/c.ts": `export const b = () => Date.now();`,
+  };
+  assert.deepEqual(rulesBroken(files), ["sans-io"]);
+  const typed = { ...files, "src/qad/a.ts": `import type { b } from "../core/b.ts";` };
+  assert.deepEqual(rulesBroken(typed), []);
+});
+
 Deno.test("isPure() draws the sans-IO line", () => {
-  for (const path of ["src/qad/mod.ts", "src/path/a/b.ts", "src/relay/registry.ts"]) {
+  for (const path of ["src/qad/mod.ts", "src/path/a/b.ts", "src/relay/registry_io.ts"]) {
     assert.ok(isPure(path), path);
   }
   for (const path of ["main.ts", "src/relay/forwarder.ts", "src/cli/path.ts"]) {
@@ -181,5 +192,22 @@ Deno.test("readSource() keeps lines and positions", () => {
 
 Deno.test("readSource() says on which line an import stands", () => {
   const { imports } = readSource(`// import "no";\nimport {\n  a,\n} from "./a.ts";\n`);
-  assert.deepEqual(imports, [{ specifier: "./a.ts", line: 4 }]);
+  assert.deepEqual(imports, [{ specifier: "./a.ts", line: 4, typeOnly: false }]);
+});
+
+Deno.test("readSource() tells imports of types from others", () => {
+  const typed = [
+    `import type { A } from "./a.ts";`,
+    `import type {\n  A,\n  B,\n} from "./a.ts";`,
+    `export type { A } from "./a.ts";`,
+    `export type * from "./a.ts";`,
+  ];
+  const others = [
+    `import { type A } from "./a.ts";`,
+    `import type from "./a.ts";`,
+    `export type A = 1;\nimport "./a.ts";`,
+    `import { A } from "./a.ts";`,
+  ];
+  const answers = [...typed, ...others].map((text) => readSource(text).imports[0]?.typeOnly);
+  assert.deepEqual(answers, [true, true, true, true, false, false, false, false]);
 });

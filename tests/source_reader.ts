@@ -10,7 +10,16 @@ export interface Source {
   /** Same length and lines as `text`; comments, string contents and regular expressions are blanks. */
   readonly code: string;
   /** Static, dynamic and re-exporting imports whose specifier is a plain string. */
-  readonly imports: readonly { readonly specifier: string; readonly line: number }[];
+  readonly imports: readonly Import[];
+}
+
+/** One import. */
+export interface Import {
+  readonly specifier: string;
+  /** 1-based. */
+  readonly line: number;
+  /** `import type`, `export type`: gone when the program runs. */
+  readonly typeOnly: boolean;
 }
 
 /** After one of these a slash starts a regular expression, not a division. */
@@ -18,16 +27,18 @@ const BEFORE_REGEXP =
   /(?:^|[(,=:[!&|?{};+\-*%~^<>]|\b(?:return|typeof|case|in|of|do|else|void|delete|yield|await))\s*$/;
 
 /** Where an import's specifier starts, in code whose strings are blank. */
-const IMPORT = /\b(?:from|import)\s*(?:\(\s*)?(["'])/g;
+const IMPORT =
+  /\b(?:(?:import|export)\s+(type)\b(?!\s*from)[^"'`;()]*?\bfrom|from|import)\s*(?:\(\s*)?(["'])/g;
 
 /** Reads one file. */
 export function readSource(text: string): Source {
   const code = blank(text);
-  const imports = [];
+  const imports: Import[] = [];
   for (const match of code.matchAll(IMPORT)) {
     const start = match.index + match[0].length;
-    const specifier = text.slice(start, text.indexOf(match[1]!, start));
-    imports.push({ specifier, line: text.slice(0, start).split("\n").length });
+    const specifier = text.slice(start, text.indexOf(match[2]!, start));
+    const line = text.slice(0, start).split("\n").length;
+    imports.push({ specifier, line, typeOnly: match[1] !== undefined });
   }
   return { text, code, imports };
 }
