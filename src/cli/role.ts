@@ -7,7 +7,7 @@ import type { HostPort } from "../core/address.ts";
 import type { CommonOptions } from "../roles/options.ts";
 import type { CommonValues, Context } from "./command.ts";
 import { type Flags, valueFlag } from "./flags.ts";
-import type { Io } from "./io.ts";
+import { type Io, OutputClosed } from "./io.ts";
 import { createLogSink } from "./log_sink.ts";
 import { readHostPort, readPath, readPort } from "./readers.ts";
 import { listenForStop } from "./signals.ts";
@@ -87,7 +87,14 @@ export async function runRole(
       log,
       clock: systemClock,
       signal: stop.signal,
-      say: (line) => io.out(`${line}\n`),
+      say(line) {
+        try {
+          io.out(`${line}\n`);
+        } catch (error) {
+          // `postern relay | head -1`: a role that nobody listens to serves all the same.
+          if (!(error instanceof OutputClosed)) throw error;
+        }
+      },
       self,
       noDirect: values.noDirect,
       noEarlyData: values.noEarlyData,

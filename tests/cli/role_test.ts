@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { definedOnly } from "../../src/cli/role.ts";
+import { COMMON_FLAGS } from "../../src/cli/command.ts";
+import { OutputClosed } from "../../src/cli/io.ts";
+import { definedOnly, runRole } from "../../src/cli/role.ts";
+import { createFakeIo } from "./fake_io.ts";
 
 const unix = { ignore: Deno.build.os === "windows" };
 if (unix.ignore) console.log("signal tests skip: Windows has no SIGINT between processes");
@@ -47,4 +50,29 @@ for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
 
 Deno.test("definedOnly() does drop what is undefined and nothing else", () => {
   assert.deepEqual(definedOnly({ a: undefined, b: null, c: 0, d: "" }), { b: null, c: 0, d: "" });
+});
+
+Deno.test("runRole() does go on when nobody reads what it says", async () => {
+  const io = {
+    ...createFakeIo(),
+    out() {
+      throw new OutputClosed();
+    },
+  };
+  const values = {
+    ...Object.fromEntries(Object.entries(COMMON_FLAGS).map(([key, flag]) => [key, flag.fallback])),
+    state: "/tmp",
+    noDirect: true,
+    noEarlyData: false,
+  } as Parameters<typeof runRole>[1];
+  let served = false;
+  const code = await runRole("agent", values, { io, self: "p" }, (common) => {
+    common.say("ready");
+    assert.equal(common.noDirect, true);
+    assert.equal(common.self, "p");
+    served = true;
+    return Promise.resolve();
+  });
+  assert.ok(served);
+  assert.equal(code, 0);
 });
