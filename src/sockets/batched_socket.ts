@@ -20,7 +20,7 @@ import {
 import type { Listener } from "./listen.ts";
 import { addressOfPeer } from "./sockaddr.ts";
 import { LoopTurn, Sleep } from "./turn.ts";
-import type { DatagramHandler, UdpCounters, UdpSocket } from "./udp_socket.ts";
+import { type DatagramHandler, newCounters, type UdpSocket } from "./udp_socket.ts";
 
 /** Kernel buffers of this size hold 25 ms of 1 Gbit/s: a pause of the event loop loses nothing. */
 const DEFAULT_BUFFER_BYTES = 4 << 20;
@@ -61,14 +61,7 @@ export function batchedSocket(
 class BatchedSocket implements UdpSocket {
   readonly kind = "batched";
   readonly local: Address;
-  readonly counters: UdpCounters = {
-    datagramsIn: 0,
-    datagramsOut: 0,
-    bytesIn: 0,
-    bytesOut: 0,
-    sendErrors: 0,
-    sendBlocked: 0,
-  };
+  readonly counters = newCounters();
   readonly #listener: Deno.DatagramConn;
   readonly #sender: BatchedSender;
   readonly #receiver: BatchedReceiver;

@@ -5,7 +5,7 @@
  */
 import { type Address, addressOf, type Bytes, UserError } from "../core/mod.ts";
 import { checkTrain, datagramsIn } from "./train.ts";
-import type { DatagramHandler, UdpCounters, UdpSocket } from "./udp_socket.ts";
+import { type DatagramHandler, newCounters, type UdpSocket } from "./udp_socket.ts";
 
 /** Trains under way in one network. What is sent beyond is lost, as in any network. */
 const MAX_QUEUED = 65_536;
@@ -168,14 +168,7 @@ interface MemorySocketOptions {
 class MemorySocket implements UdpSocket {
   readonly kind = "memory";
   readonly local: Address;
-  readonly counters: UdpCounters = {
-    datagramsIn: 0,
-    datagramsOut: 0,
-    bytesIn: 0,
-    bytesOut: 0,
-    sendErrors: 0,
-    sendBlocked: 0,
-  };
+  readonly counters = newCounters();
   readonly #options: MemorySocketOptions;
   #handler: DatagramHandler | undefined;
   #underWay = 0;

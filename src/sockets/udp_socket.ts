@@ -30,6 +30,18 @@ export interface UdpCounters {
   sendBlocked: number;
 }
 
+/** Counters at zero. */
+export function newCounters(): UdpCounters {
+  return {
+    datagramsIn: 0,
+    datagramsOut: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    sendErrors: 0,
+    sendBlocked: 0,
+  };
+}
+
 /** A bound UDP socket. Dual-stack where the system has IPv6: IPv4 peers appear as IPv4. */
 export interface UdpSocket {
   /** How it works inside. */

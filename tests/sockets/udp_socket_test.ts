@@ -12,6 +12,14 @@ const BATCHED = (() => {
   return false;
 })();
 
+/** Waits until `count` datagrams have left: nothing of the socket is under way then. */
+async function settled(socket: UdpSocket, count: number): Promise<void> {
+  const { counters } = socket;
+  while (counters.datagramsOut + counters.sendErrors < count) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
 for (const portable of [false, true]) {
   const kind = portable ? "portable" : "batched";
   const ignore = !portable && !BATCHED;
@@ -220,7 +228,22 @@ for (const portable of [false, true]) {
         await a.writable();
         offset += a.send(loopback(b), data.subarray(offset, offset + 64_000), 1000);
       }
-      await a.writable();
+      await settled(a, 2000);
+    } finally {
+      a.close();
+      b.close();
+    }
+  });
+
+  test("what was sent before close() still leaves", async () => {
+    const a = openUdpSocket({ portable });
+    const b = openUdpSocket({ portable });
+    try {
+      const seen = new Recorder();
+      b.receive(seen);
+      assert.equal(a.send(loopback(b), pattern(100 * 50), 50), 5000);
+      a.close();
+      await seen.arrived(100);
     } finally {
       a.close();
       b.close();
