@@ -174,6 +174,8 @@ export class ClientSession implements Machine<ClientInput, ClientOutput> {
         if (this.#state.name === "idle") return;
         return this.#close("client", input.refusal.code, input.refusal.message);
       case "connect": {
+        // A connector asks for no tunnels; the relay would end the connection.
+        if (this.#options.kind !== "agent") return;
         const { tunnelId, service, connector = null } = input;
         return this.#tunnels.connect({ tunnelId, service, connector }, now);
       }

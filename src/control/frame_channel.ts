@@ -36,7 +36,8 @@ export class FrameChannel {
     this.#stream = stream;
     this.#events = events;
     stream.prioritise(0);
-    void this.#read();
+    // Not at once: the owner has to have its channel before a message may want an answer.
+    queueMicrotask(() => void this.#read());
   }
 
   /** Sends a message, in order, as soon as the stream takes it. */

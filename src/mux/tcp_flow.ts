@@ -113,6 +113,8 @@ export class TcpFlowEnd {
     this.#aborted = true;
     if (!this.stream.dead) this.#host.sendAbort(this.stream.id);
     this.#stop();
+    // Without a connection there is no pipe that would read the rest.
+    if (!this.#conn) void this.giveUp();
   }
 
   /** The other end has aborted the flow. */

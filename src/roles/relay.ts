@@ -81,8 +81,17 @@ export async function runRelay(options: RelayOptions): Promise<void> {
       id: toHex(crypto.getRandomValues(new Uint8Array(8))),
       key: toBase64Url(crypto.getRandomValues(new Uint8Array(32))),
     };
-    const clients = new RelayClients({
+    const watch = watchPolicy(store, {
+      changed: (policy) => {
+        log.info("policy changed");
+        clients.setPolicy(policy);
+      },
+      failed: (error) => log.error("cannot read the policy", { reason: messageOf(error) }),
+    });
+    cleanUps.push(() => watch.stop());
+    const clients: RelayClients = new RelayClients({
       store,
+      refreshPolicy: () => watch.look(),
       enrolment,
       forwarder,
       policy: readPolicy(store),
@@ -129,14 +138,6 @@ export async function runRelay(options: RelayOptions): Promise<void> {
       },
     });
     socket.receive(demultiplexer);
-    const watch = watchPolicy(store, {
-      changed: (policy) => {
-        log.info("policy changed");
-        clients.setPolicy(policy);
-      },
-      failed: (error) => log.error("cannot read the policy", { reason: messageOf(error) }),
-    });
-    cleanUps.push(() => watch.stop());
     const renewal = setInterval(async () => {
       try {
         const current = await authority.relayCertificate(clock.unix());

@@ -49,6 +49,8 @@ export interface RelayClientsOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly welcome: () => WelcomeFacts;
+  /** Makes sure that what the store says now is what the registry goes by. */
+  readonly refreshPolicy: () => void;
 }
 
 /** Early data older than this is served after the handshake only. */
@@ -246,6 +248,8 @@ export class RelayClients {
     if (!identity || identity.kind === "relay") return;
     const { kind, name, pin, networkId } = identity;
     const facts = this.#options.welcome();
+    // Whoever has just joined, or was just granted something, comes sooner than the next look at the store.
+    this.#options.refreshPolicy();
     client.session?.tell({
       type: "welcome",
       welcome: {

@@ -20,13 +20,13 @@ export function readPolicy(store: RelayStore): PolicySnapshot {
   return { grants, offers, revoked };
 }
 
-/** Calls `changed` with every new policy until stopped. */
+/** Calls `changed` with every new policy until stopped; `look` does it at once. */
 export function watchPolicy(
   store: RelayStore,
   options: { changed: (policy: PolicySnapshot) => void; failed: (error: unknown) => void },
-): { stop(): void } {
+): { look(): void; stop(): void } {
   let version = store.version();
-  const timer = setInterval(() => {
+  const look = () => {
     try {
       const now = store.version();
       if (now === version) return;
@@ -35,6 +35,7 @@ export function watchPolicy(
     } catch (error) {
       options.failed(error);
     }
-  }, LOOK_INTERVAL);
-  return { stop: () => clearInterval(timer) };
+  };
+  const timer = setInterval(look, LOOK_INTERVAL);
+  return { look, stop: () => clearInterval(timer) };
 }
