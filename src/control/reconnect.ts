@@ -217,8 +217,8 @@ export class Reconnect implements Machine<ReconnectInput, ReconnectOutput> {
   #race(addresses: readonly Address[], now: Millis): void {
     // Names that do not resolve just now led to these before.
     const usable = addresses.length > 0 ? addresses : this.#known;
-    this.#known = usable;
     const queue = orderAddresses(usable, this.#lastGood);
+    this.#known = [...queue];
     if (queue.length === 0) {
       this.#reason = "its name does not resolve";
       this.#failures++;
