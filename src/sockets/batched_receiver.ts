@@ -50,6 +50,7 @@ export class BatchedReceiver {
     this.#memory.bytes.subarray(NAMES, NAMES + MAX_MESSAGES * SOCKADDR_SLOT),
   );
   #expected = 0;
+  #guessed = true;
   #closed = false;
 
   constructor(libc: LoadedLibc, socket: { fd: number; counters: UdpCounters }) {
@@ -86,6 +87,14 @@ export class BatchedReceiver {
       this.#memory.writeLong(iovec + 16, this.#slots.address + i * SLOT + size);
       this.#memory.writeLong(iovec + 24, SLOT - size);
     }
+  }
+
+  /** A datagram of `size` bytes has arrived by another way: what comes right behind it likely has that size, too. */
+  hint(size: number): void {
+    if (size > this.#expected || (this.#guessed && size > 0)) {
+      this.#expect(Math.min(size, MAX_EXPECTED));
+    }
+    this.#guessed = false;
   }
 
   /**

@@ -128,6 +128,7 @@ class BatchedSocket implements UdpSocket {
   #handOn(handler: DatagramHandler, data: Uint8Array, from: Deno.NetAddr): void {
     this.counters.datagramsIn++;
     this.counters.bytesIn += data.length;
+    this.#receiver.hint(data.length);
     if (data.length > 0) handler.datagrams(data, data.length, addressOfPeer(from));
   }
 
