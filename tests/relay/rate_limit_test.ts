@@ -1,0 +1,43 @@
+import { equal, ok } from "node:assert/strict";
+import fc from "fast-check";
+import { RateLimit } from "../../src/relay/rate_limit.ts";
+
+const OPTIONS = { burst: 3, perSecond: 1, maxEntries: 2 };
+
+Deno.test("RateLimit.take() allows the burst, then the rate", () => {
+  const limit = new RateLimit(OPTIONS);
+  for (let i = 0; i < 3; i++) ok(limit.take("192.0.2.1", 0));
+  ok(!limit.take("192.0.2.1", 0));
+  ok(!limit.take("192.0.2.1", 900));
+  ok(limit.take("192.0.2.1", 1100));
+  ok(!limit.take("192.0.2.1", 1100));
+  ok(limit.take("192.0.2.2", 1100));
+});
+
+Deno.test("RateLimit.take() counts 64 bits of IPv6 as one, and mapped IPv4 as IPv4", () => {
+  const limit = new RateLimit(OPTIONS);
+  for (let i = 0; i < 3; i++) ok(limit.take(`2001:db8::${i}`, 0));
+  ok(!limit.take("2001:db8::ffff:1", 0));
+  ok(limit.take("2001:db8:0:1::1", 0));
+  for (let i = 0; i < 3; i++) limit.take("::ffff:192.0.2.1", 0);
+  ok(!limit.take("192.0.2.1", 0));
+});
+
+Deno.test("RateLimit.take() remembers no more than its bound, whatever comes", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.oneof(fc.ipV4(), fc.ipV6(), fc.string()), fc.nat())),
+      (asks) => {
+        const limit = new RateLimit(OPTIONS);
+        for (const [host, now] of asks) limit.take(host, now);
+        ok(limit.size <= 2);
+      },
+    ),
+  );
+  const limit = new RateLimit(OPTIONS);
+  for (let i = 0; i < 4; i++) limit.take("192.0.2.1", 0);
+  limit.take("192.0.2.2", 0);
+  limit.take("192.0.2.1", 0);
+  limit.take("192.0.2.3", 0);
+  equal(limit.take("192.0.2.1", 0), false, "who asked last stays remembered");
+});
