@@ -54,6 +54,8 @@ export async function keepRenewed(
       failures = 0;
       log.info("certificate renewed", { until: new Date(current.notAfter).toISOString() });
       options.onRenewed(enrolled);
+      // Where the clocks of relay and client are days apart, even a fresh certificate looks due.
+      await sleep(LOOK_EVERY_MS, signal);
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof EnrolmentError && !error.retryable) {

@@ -1,5 +1,4 @@
 import { deepEqual, equal, notEqual, ok, rejects } from "node:assert/strict";
-import { type Clock, createLogger } from "../../src/core/mod.ts";
 import {
   changedKeyError,
   createCertificateRequest,
@@ -12,7 +11,6 @@ import {
   keyPairOf,
   loadClientIdentity,
   type Name,
-  openStateFolder,
   parseInvite,
   parsePeerCertificate,
   PinTable,
@@ -20,112 +18,11 @@ import {
   saveClientIdentity,
   StateError,
 } from "../../src/identity/mod.ts";
-import { Enrolment } from "../../src/relay/enrolment.ts";
-import { EnrolmentServer } from "../../src/relay/enrolment_server.ts";
-import { createInviteToken } from "../../src/relay/invite_token.ts";
-import { openRelayState, type RelayState } from "../../src/relay/state.ts";
+import { EnrolmentLab } from "../helpers/enrolment_lab.ts";
 import { createTestNetwork } from "../helpers/test_network.ts";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
-
-/** A relay's enrolment on loopback, with a clock that the test sets. */
-class Lab implements AsyncDisposable {
-  readonly path: string;
-  readonly logLines: string[] = [];
-  offset = 0;
-  state!: RelayState;
-  server!: EnrolmentServer;
-  port = 0;
-  readonly clock: Clock = {
-    now: () => performance.now(),
-    unix: () => Date.now() + this.offset,
-  };
-
-  private constructor(path: string) {
-    this.path = path;
-  }
-
-  static async start(): Promise<Lab> {
-    const lab = new Lab(await Deno.makeTempDir());
-    await lab.startRelay();
-    return lab;
-  }
-
-  async startRelay(): Promise<void> {
-    const { clock } = this;
-    const log = createLogger((level, message, fields) => {
-      this.logLines.push(`${level} ${message} ${JSON.stringify(fields)}`);
-    }, { level: "debug" });
-    this.state = await openRelayState(`${this.path}/r`, { now: clock.unix(), create: true, log });
-    const { store, authority } = this.state;
-    const relays = () => [{ host: "127.0.0.1", port: this.port }];
-    this.server = new EnrolmentServer({
-      enrolment: new Enrolment({ store, authority, clock, log, relays }),
-      certificate: await authority.relayCertificate(clock.unix()),
-      listen: { host: "127.0.0.1", port: this.port },
-      clock,
-      log,
-    });
-    this.port = this.server.address.port;
-    store.setPublicAddresses(relays());
-  }
-
-  async stopRelay(): Promise<void> {
-    await this.server.close();
-    this.state[Symbol.dispose]();
-  }
-
-  folder(name: string, role: "connector" | "agent" = "agent") {
-    return openStateFolder(`${this.path}/${name}`, { role, create: true });
-  }
-
-  token(kind: "connector" | "agent", name: string, ...services: string[]): string {
-    return createInviteToken({
-      kind,
-      name: name as Name,
-      services: services as Name[],
-      now: this.clock.unix(),
-      ttl: HOUR,
-    }, this.state).token;
-  }
-
-  invite(kind: "connector" | "agent", name: string, ...services: string[]) {
-    return parseInvite(this.token(kind, name, ...services));
-  }
-
-  /** One raw HTTPS exchange: the status line and the JSON. */
-  async raw(
-    request: string | Uint8Array,
-  ): Promise<{ status: string; json: Record<string, unknown> }> {
-    const tcp = await Deno.connect({ hostname: "127.0.0.1", port: this.port });
-    const { authority } = this.state;
-    using connection = await Deno.startTls(tcp, {
-      hostname: `relay.relay.${authority.networkId}.postern.invalid`,
-      caCerts: [authority.caPem],
-    });
-    const bytes = typeof request === "string" ? new TextEncoder().encode(request) : request;
-    (async () => {
-      for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
-    })().catch(() => {});
-    const text = await new Response(connection.readable).text();
-    return {
-      status: text.slice(0, text.indexOf("\r\n")),
-      json: JSON.parse(text.slice(text.indexOf("\r\n\r\n") + 4)),
-    };
-  }
-
-  post(path: string, body: unknown) {
-    const text = typeof body === "string" ? body : JSON.stringify(body);
-    const length = new TextEncoder().encode(text).length;
-    return this.raw(`POST ${path} HTTP/1.1\r\nContent-Length: ${length}\r\n\r\n${text}`);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stopRelay();
-    await Deno.remove(this.path, { recursive: true });
-  }
-}
 
 function refusedWith(code: string, retryable: boolean) {
   return (error: unknown) => {
@@ -138,7 +35,7 @@ function refusedWith(code: string, retryable: boolean) {
 }
 
 Deno.test("enrol() joins, keeps the identity, and needs no relay for the same invite again", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const folder = await lab.folder("c", "connector");
   const invite = lab.invite("connector", "home", "web");
   const { identity, services } = await enrol(folder, invite, { now: Date.now() });
@@ -166,7 +63,7 @@ Deno.test("enrol() joins, keeps the identity, and needs no relay for the same in
 });
 
 Deno.test("enrol() refuses used, expired, unknown invites and other roles, each by its own code", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const used = lab.invite("agent", "alice", "web");
   await enrol(await lab.folder("a1"), used, { now: Date.now() });
   await rejects(
@@ -193,7 +90,7 @@ Deno.test("enrol() refuses used, expired, unknown invites and other roles, each 
 });
 
 Deno.test("enrol() lets one of two that redeem at the same moment win", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const invite = lab.invite("agent", "alice", "web");
   const folders = await Promise.all(["a1", "a2", "a3", "a4"].map((name) => lab.folder(name)));
   const results = await Promise.allSettled(
@@ -206,7 +103,7 @@ Deno.test("enrol() lets one of two that redeem at the same moment win", async ()
 });
 
 Deno.test("enrol() gets a second answer when the first was lost", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const folder = await lab.folder("a");
   const invite = lab.invite("agent", "alice", "web");
   const first = await enrol(folder, invite, { now: Date.now() });
@@ -221,7 +118,7 @@ Deno.test("enrol() gets a second answer when the first was lost", async () => {
 });
 
 Deno.test("enrol() says that nothing can be reached, or that the invite is old then", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const invite = lab.invite("agent", "alice", "web");
   await lab.server.close();
   const folder = await lab.folder("a");
@@ -237,7 +134,7 @@ Deno.test("enrol() says that nothing can be reached, or that the invite is old t
 });
 
 Deno.test("enrol() tries the relay's addresses, a broken one first", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const invite = lab.invite("agent", "alice", "web");
   const dead = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = dead.addr;
@@ -254,7 +151,7 @@ Deno.test("enrol() tries the relay's addresses, a broken one first", async () =>
 });
 
 Deno.test("enrol() does not show its secret to another network's relay", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const other = await createTestNetwork();
   const invite = lab.invite("agent", "alice", "web");
   let bytes = 0;
@@ -284,7 +181,7 @@ Deno.test("enrol() does not show its secret to another network's relay", async (
 });
 
 Deno.test("enrol() does not take a folder that is another's", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const folder = await lab.folder("a");
   await enrol(folder, lab.invite("agent", "alice", "web"), { now: Date.now() });
   await rejects(
@@ -299,7 +196,7 @@ Deno.test("enrol() does not take a folder that is another's", async () => {
 });
 
 Deno.test("invites survive a restart of the relay", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const invite = lab.invite("agent", "alice", "web");
   const { networkId } = lab.state.authority;
   await lab.stopRelay();
@@ -310,7 +207,7 @@ Deno.test("invites survive a restart of the relay", async () => {
 });
 
 Deno.test("renew() gives a fresh certificate for the same key, long after the old one expired", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const folder = await lab.folder("a");
   const { identity } = await enrol(folder, lab.invite("agent", "alice", "web"), {
     now: Date.now(),
@@ -341,7 +238,7 @@ Deno.test("renew() gives a fresh certificate for the same key, long after the ol
 });
 
 Deno.test("renew() is refused to the revoked and to an older key", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const folder = await lab.folder("a");
   const { identity } = await enrol(folder, lab.invite("agent", "alice", "web"), {
     now: Date.now(),
@@ -353,7 +250,7 @@ Deno.test("renew() is refused to the revoked and to an older key", async () => {
 });
 
 Deno.test("Enrolment refuses requests with someone else's key or name", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const victim = await enrol(await lab.folder("v"), lab.invite("agent", "victim", "web"), {
     now: Date.now(),
   });
@@ -385,7 +282,7 @@ Deno.test("Enrolment refuses requests with someone else's key or name", async ()
 });
 
 Deno.test("a certificate that the relay mints for a connector's name is told by its pin", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const { identity } = await enrol(
     await lab.folder("c", "connector"),
     lab.invite("connector", "home", "web"),
@@ -411,7 +308,7 @@ Deno.test("a certificate that the relay mints for a connector's name is told by 
 });
 
 Deno.test("EnrolmentServer answers bad requests with a reason and goes on", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const cases: [string, string, string][] = [
     ["GET / HTTP/1.1\r\n\r\n", "404", "not-found"],
     ["GET /v1/redeem HTTP/1.1\r\nHost: x\r\n\r\n", "404", "not-found"],
@@ -448,7 +345,7 @@ Deno.test("EnrolmentServer answers bad requests with a reason and goes on", asyn
 });
 
 Deno.test("EnrolmentServer serves others while strangers sit silent or send garbage", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const strangers = await Promise.all(
     Array.from({ length: 50 }, () => Deno.connect({ hostname: "127.0.0.1", port: lab.port })),
   );
@@ -463,7 +360,7 @@ Deno.test("EnrolmentServer serves others while strangers sit silent or send garb
 });
 
 Deno.test("EnrolmentServer drops the flood of one address, and goes on", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   for (let i = 0; i < 130; i++) {
     (await Deno.connect({ hostname: "127.0.0.1", port: lab.port })).close();
   }
@@ -483,7 +380,7 @@ Deno.test("EnrolmentServer drops the flood of one address, and goes on", async (
 });
 
 Deno.test("EnrolmentServer.setCertificate() goes on with the new one on the same port", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const { authority } = lab.state;
   const first = await authority.relayCertificate(Date.now());
   const second = await authority.relayCertificate(Date.now() + 5 * DAY);
@@ -497,7 +394,7 @@ Deno.test("EnrolmentServer.setCertificate() goes on with the new one on the same
 });
 
 /** The relay's certificate anew, in force now. */
-async function reissued(lab: Lab): Promise<string> {
+async function reissued(lab: EnrolmentLab): Promise<string> {
   const relay = await lab.state.authority.relayCertificate(Date.now() + 5 * DAY);
   return await issueCertificate({
     networkId: lab.state.authority.networkId,
@@ -512,7 +409,7 @@ async function reissued(lab: Lab): Promise<string> {
 }
 
 Deno.test("the relay's log and audit log hold no secret", async () => {
-  await using lab = await Lab.start();
+  await using lab = await EnrolmentLab.start();
   const token = lab.token("agent", "alice", "web");
   const invite = parseInvite(token);
   await enrol(await lab.folder("a"), invite, { now: Date.now() });
