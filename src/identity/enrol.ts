@@ -23,7 +23,7 @@ import { EnrolmentError, refusedByRelay } from "./enrolment_error.ts";
 import type { Invite } from "./invite.ts";
 import { createKeyPair, type KeyPair, keyPairOf } from "./key_pair.ts";
 import { encodePem } from "./pem.ts";
-import { type PostOptions, postToRelay } from "./relay_post.ts";
+import type { PostOptions } from "./relay_post.ts";
 import type { Name } from "./name.ts";
 import { corruptFile, type StateFolder } from "./state_folder.ts";
 import { quotePath, StateError } from "./state_error.ts";
@@ -179,6 +179,8 @@ interface AskOptions extends PostOptions {
 
 async function ask(path: string, body: unknown, options: AskOptions): Promise<Enrolled> {
   const { action, caPem, privateKeyPem, inviteHash } = options;
+  // Loaded here, as the runtime's TLS takes 25 ms to load and most starts ask for nothing.
+  const { postToRelay } = await import("./relay_post.ts");
   const { status, json } = await postToRelay(path, body, options);
   if (status !== 200) {
     const failure = v.safeParse(EnrolmentFailureSchema, json);
