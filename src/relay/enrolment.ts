@@ -10,7 +10,8 @@ import { type ClientKind, describeIssues, formatRelays } from "../identity/schem
 import type { Name } from "../identity/mod.ts";
 import type { RelayAuthority } from "./authority.ts";
 import { EnrolmentRefusal } from "./enrolment_refusal.ts";
-import { refusalOf, type RelayStore } from "./store.ts";
+import { refusalOf } from "./standing.ts";
+import type { RelayStore } from "./store.ts";
 
 /** What enrolment works with. */
 export interface EnrolmentOptions {

@@ -9,7 +9,6 @@ import type { Name, StateFolder } from "../identity/mod.ts";
 import { type ClientKind, formatRelays, MAX_SERVICES, RelaysSchema } from "../identity/schemas.ts";
 import { appendAudit, type AuditEvent, latestAudit } from "./audit_log.ts";
 import { Database, type Row } from "./database.ts";
-import { EnrolmentRefusal } from "./enrolment_refusal.ts";
 import {
   addInvite,
   type InviteRequest,
@@ -28,6 +27,9 @@ import {
   removeServices,
   servicesOf,
 } from "./service_book.ts";
+import { type Claim, refusalOf, type Standing } from "./standing.ts";
+
+export type { Claim, Standing } from "./standing.ts";
 
 /** The file's name in the relay's state folder. */
 export const STORE_FILE = "relay.sqlite";
@@ -44,16 +46,6 @@ export interface StoredIdentity {
   /** When its latest certificate ends; `null`: none was issued yet. */
   readonly certificateExpires: UnixMillis | null;
 }
-
-/** Whom a certificate names. */
-export interface Claim {
-  readonly kind: ClientKind;
-  readonly name: Name;
-  readonly pin: string;
-}
-
-/** What the relay thinks of one who shows a good certificate. Only `good` may go on. */
-export type Standing = "good" | "unknown" | "revoked" | "other-key";
 
 /** Who acts, and when; for the audit log. */
 export interface Act {
@@ -365,19 +357,6 @@ export class RelayStore {
     const result = this.#database.transaction(work);
     this.#changes++;
     return result;
-  }
-}
-
-/** What to tell one whose standing is not good. */
-export function refusalOf(standing: Exclude<Standing, "good">, claim: Claim): EnrolmentRefusal {
-  const who = `${claim.kind} "${claim.name}"`;
-  switch (standing) {
-    case "unknown":
-      return new EnrolmentRefusal("unknown-identity", `${who} is not known here`);
-    case "revoked":
-      return new EnrolmentRefusal("revoked", `${who} has been revoked`);
-    case "other-key":
-      return new EnrolmentRefusal("other-key", `${who} has joined with another key since`);
   }
 }
 
