@@ -11,6 +11,10 @@
  * row    [message 0: expected][message 1: expected] ...
  * slots  [65,536: head copied here | rest of message 0][65,536: ...] ...
  * ```
+ *
+ * UDP_GRO would hand trains over ready-made, but it cannot be had safely: what Deno's own waiting `receive` returns may
+ * then be a train, too, and does not tell the segment size; and switching GRO on for the time of a drain alone races with
+ * packets that are just being queued. A glued train must never pass for one datagram.
  * @module
  */
 import type { Address } from "../core/mod.ts";

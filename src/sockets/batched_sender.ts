@@ -96,7 +96,7 @@ export class BatchedSender {
     let offset = 0;
     while (offset < length) {
       const end = perCall === 0 ? length : Math.min(length, offset + perCall);
-      if (!this.#segmentation || end - offset <= segmentSize) {
+      if (!this.#segmentation || perCall === 0 || end - offset <= segmentSize) {
         const stop = this.#sendSingly(base, offset, length, segmentSize);
         if (stop < length) return stop;
         break;

@@ -103,6 +103,7 @@ class BatchedSocket implements UdpSocket {
     // Deno's `receive` cuts off what is longer than this, so it is as long as a datagram can be.
     const buffer = new Uint8Array(65_536);
     let errors = 0;
+    let sinceTurn = 0;
     while (!this.#closed) {
       let first: [Uint8Array, Deno.Addr] | undefined;
       try {
@@ -115,12 +116,17 @@ class BatchedSocket implements UdpSocket {
       }
       if (this.#closed) return;
       if (first) this.#handOn(handler, first[0], first[1] as Deno.NetAddr);
-      while (!this.#closed) {
-        const count = this.#receiver.drain(handler);
+      let count = MAX_MESSAGES;
+      while (count === MAX_MESSAGES) {
+        count = this.#receiver.drain(handler);
         if (this.#closed) return;
         handler.batchEnd();
-        if (count < MAX_MESSAGES) break;
+        // Deno's `receive` may answer at once and without the event loop too, so small batches add up.
+        sinceTurn += 1 + count;
+        if (sinceTurn < MAX_MESSAGES) continue;
+        sinceTurn = 0;
         await this.#turn.next();
+        if (this.#closed) return;
       }
     }
   }

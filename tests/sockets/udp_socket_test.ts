@@ -250,6 +250,30 @@ for (const portable of [false, true]) {
     }
   });
 
+  test("a flood leaves the event loop its turns", async () => {
+    await withPair(async (a, b, seen) => {
+      const neighbour = Deno.listenDatagram({ hostname: "127.0.0.1", port: 0, transport: "udp" });
+      let flooding = true;
+      // Each datagram makes three more: without turns, this loop would never let go, and the test never end.
+      a.receive({
+        datagrams(data, size, from) {
+          for (let i = 0; i < 3 && flooding; i++) a.send(from, data, size);
+        },
+        batchEnd() {},
+      });
+      for (let i = 0; i < 30; i++) a.send(loopback(a), pattern(50), 50);
+      const heard = neighbour.receive();
+      await neighbour.send(Uint8Array.of(1), neighbour.addr);
+      await heard;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      assert.ok(a.counters.datagramsIn > 64);
+      flooding = false;
+      b.send(loopback(b), pattern(1), 1);
+      await seen.arrived(1);
+      neighbour.close();
+    });
+  });
+
   test("close() during receive and writable ends both, twice is once", async () => {
     const socket = openUdpSocket({ portable });
     socket.receive(new Recorder());
