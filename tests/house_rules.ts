@@ -46,6 +46,7 @@ export type Rule =
   | "registry"
   | "length"
   | "default-export"
+  | "blind-relay"
   | "unknown-room";
 
 /** Only this room may import the QUIC engine. */
@@ -53,6 +54,10 @@ const ENGINE = "@matrixai/quic";
 
 /** Folders below the sans-IO line. */
 const PURE_ROOMS: ReadonlySet<string> = new Set(["qad", "path", "zero_rtt"]);
+
+/** Where the relay's process begins, and the rooms that hold or use a tunnel's keys: the one never reaches the other. */
+const RELAY_ROOTS = /^src\/(?:relay\/\w+|roles\/relay)\.ts$/;
+const SECRET_ROOMS: ReadonlySet<string> = new Set(["tunnel", "mux", "ingress"]);
 
 /** Files below the sans-IO line in rooms that also have others. */
 const PURE_FILES =
@@ -97,7 +102,7 @@ export function checkHouse(
   for (const [path, source] of sources) {
     violations.push(...checkImports(path, source, names), ...checkText(path, source));
   }
-  violations.push(...checkCycles(sources), ...checkReach(sources));
+  violations.push(...checkCycles(sources), ...checkReach(sources), ...checkBlindRelay(sources));
   return violations;
 }
 
@@ -197,6 +202,29 @@ function checkReach(sources: ReadonlyMap<string, Source>): Violation[] {
     };
     visit(path, source.imports);
   }
+  return violations;
+}
+
+/**
+ * The relay reads nothing, and here is why it cannot: nothing that its process loads can take part in a tunnel. Types
+ * are free, as they are gone when the program runs.
+ */
+function checkBlindRelay(sources: ReadonlyMap<string, Source>): Violation[] {
+  const violations: Violation[] = [];
+  const seen = new Set<string>();
+  const visit = (path: string) => {
+    if (seen.has(path)) return;
+    seen.add(path);
+    for (const { specifier, line, typeOnly } of sources.get(path)?.imports ?? []) {
+      const target = resolve(path, specifier);
+      if (typeOnly || target === undefined) continue;
+      if (SECRET_ROOMS.has(roomOf(target) ?? "")) {
+        const message = `brings ${target} into the relay's process`;
+        violations.push({ rule: "blind-relay", path, line, message });
+      } else visit(target);
+    }
+  };
+  for (const path of sources.keys()) if (RELAY_ROOTS.test(path)) visit(path);
   return violations;
 }
 

@@ -171,6 +171,19 @@ Deno.test("checkHouse() catches pure code that reaches what is not, at any dista
   assert.deepEqual(rulesBroken(typed), []);
 });
 
+Deno.test("checkHouse() catches a relay that could take part in a tunnel, at any distance", () => {
+  const files = {
+    "src/roles/relay.ts": `import { a } from "./a.ts";\nexport const relay = a;`,
+    "src/roles/a.ts": `export { b as a } from "../tunnel/b.ts";`,
+    "src/tunnel/b.ts": "export const b = 1;",
+  };
+  assert.deepEqual(rulesBroken(files), ["blind-relay"]);
+  const typed = { ...files, "src/roles/a.ts": `import type { b } from "../tunnel/b.ts";` };
+  assert.deepEqual(rulesBroken(typed), []);
+  const elsewhere = { ...files, "src/roles/relay.ts": "export const relay = 1;" };
+  assert.deepEqual(rulesBroken(elsewhere), []);
+});
+
 Deno.test("isPure() draws the sans-IO line", () => {
   for (const path of ["src/qad/mod.ts", "src/path/a/b.ts", "src/relay/registry_io.ts"]) {
     assert.ok(isPure(path), path);

@@ -26,9 +26,10 @@ import {
 } from "../tunnel/mod.ts";
 import { join, keepFresh } from "./joining.ts";
 import type { AgentOptions, ConnectorOptions } from "./options.ts";
-import { controlConfig, tunnelConfig } from "./quic_profiles.ts";
+import { controlConfig } from "./control_profile.ts";
 import { RelayLink } from "./relay_link.ts";
 import type { ClientStatus, TunnelStatus } from "./status.ts";
+import { tunnelConfig } from "./tunnel_profile.ts";
 
 /** How long live flows may take to finish after a role was told to stop, in milliseconds. */
 export const DRAIN_MS = 5_000;

@@ -23,7 +23,7 @@ import { RelayStore } from "../relay/store.ts";
 import { Demultiplexer, openUdpSocket } from "../sockets/mod.ts";
 import { sleep } from "./joining.ts";
 import type { RelayOptions } from "./options.ts";
-import { controlConfig } from "./quic_profiles.ts";
+import { controlConfig } from "./control_profile.ts";
 import { RelayClients } from "./relay_clients.ts";
 import { readPolicy, watchPolicy } from "./relay_policy.ts";
 import { socketEgress } from "./socket_egress.ts";
