@@ -72,6 +72,8 @@ export class QuicConnection implements StreamHost {
   readonly isClient: boolean;
   /** Where packets go; a tunnel changes its mind about this. */
   readonly egress: Egress;
+  /** Packets that came on the path in use. */
+  packetsIn = 0;
   readonly #host: ConnectionHost;
   readonly #handler: ConnectionHandler;
   readonly #streams = new Map<number, QuicStream>();
@@ -236,6 +238,7 @@ export class QuicConnection implements StreamHost {
   /** One packet came. Never throws: what the engine refuses is the network's noise. */
   ingest(packet: Uint8Array, from: Address, to: Address): void {
     if (this.#closed) return;
+    if (from.key === this.#peer.key) this.packetsIn++;
     try {
       this.native.recv(packet, { from, to });
     } catch {

@@ -7,4 +7,5 @@ export * from "./connection.ts";
 export * from "./connection_id.ts";
 export * from "./endpoint.ts";
 export type { NativeConfig, NativePathEvent } from "./engine.ts";
+export * from "./migration.ts";
 export * from "./stream.ts";

@@ -1,0 +1,78 @@
+/**
+ * Moving a client's connection to another path (RFC 9000 §9). Only a client can; a server follows.
+ * @module
+ */
+import { type Address, addressOf } from "../core/mod.ts";
+import { MAX_PACKET } from "./config.ts";
+import type { QuicConnection } from "./connection.ts";
+
+/**
+ * Asks the peer over another path whether it is reachable there (RFC 9000 §8.2); the answer comes as a path event
+ * `Validated`. Answers false where the engine cannot: no spare connection id, or the handshake is not over.
+ */
+export function probePath(connection: QuicConnection, local: Address, peer: Address): boolean {
+  if (connection.closed) return false;
+  try {
+    connection.native.probePath(local, peer);
+  } catch {
+    return false;
+  }
+  flushPath(connection, local, peer);
+  return true;
+}
+
+/** Has the peer answered on that path? */
+export function isPathValidated(
+  connection: QuicConnection,
+  local: Address,
+  peer: Address,
+): boolean {
+  try {
+    return !connection.closed && connection.native.isPathValidated(local, peer);
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * From now on the connection sends along this path; what was in flight on the old one is sent again where it is lost.
+ * Answers false where the engine cannot.
+ */
+export function migrate(connection: QuicConnection, local: Address, peer: Address): boolean {
+  if (connection.closed) return false;
+  try {
+    connection.native.migrate(local, peer);
+  } catch {
+    return false;
+  }
+  connection.setPath(local, peer);
+  // An ack-eliciting packet makes the peer follow at once, and finds out soon what the old path has lost.
+  connection.native.sendAckEliciting();
+  connection.touched();
+  return true;
+}
+
+/** Sends what the engine has for a path that is not the one in use: challenges, and answers to them. */
+function flushPath(connection: QuicConnection, local: Address, peer: Address): void {
+  const { native, egress } = connection;
+  for (let i = 0; i < 4; i++) {
+    const prefix = egress.prefix(peer);
+    const buffer = new Uint8Array(prefix.length + Math.min(MAX_PACKET, egress.packetSize(peer)));
+    let result: ReturnType<typeof native.sendOnPath>;
+    try {
+      result = native.sendOnPath(buffer.subarray(prefix.length), local, peer);
+    } catch {
+      return;
+    }
+    if (result === null) return;
+    const [length, { from, to }] = result;
+    buffer.set(prefix);
+    const datagram = buffer.subarray(0, prefix.length + length);
+    egress.transmit(
+      addressOf(from.host, from.port),
+      addressOf(to.host, to.port),
+      datagram,
+      datagram.length,
+    );
+  }
+}
