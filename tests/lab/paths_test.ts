@@ -96,6 +96,7 @@ for (const scenario of SCENARIOS) {
         }
         // Which path ever: it works on it, with more than fits one packet.
         const { stdout } = await postern.curl("/bytes/300000", {
+          withinS: 60,
           args: ["-o", "/dev/null", "-w", "%{size_download}"],
         });
         assert.equal(stdout, "300000");

@@ -124,17 +124,17 @@ const OTHERS: Scenario[] = [
     family: 4,
   },
   {
-    name: "IPv6 with stateful firewalls, 5 % loss, jitter, reordering, duplicates, damage",
+    name: "IPv6 with stateful firewalls, loss, jitter, reordering, duplicates, damage",
     lab: {
       a: "symmetric",
       b: "symmetric",
       link: {
         ...LINK,
-        lossPercent: 5,
+        lossPercent: 1,
         jitterMs: 3,
-        reorderPercent: 2,
+        reorderPercent: 1,
         duplicatePercent: 2,
-        corruptPercent: 1,
+        corruptPercent: 0.5,
       },
     },
     expected: "direct",
