@@ -14,6 +14,7 @@ import type {
   QuicConnection,
   QuicStream,
 } from "../quic/mod.ts";
+import type { DirectSide } from "./direct_side.ts";
 import { isRelayed } from "./sealed.ts";
 import type { TunnelEgress } from "./tunnel_egress.ts";
 import { parseTunnelMessage, type TunnelMessage } from "./tunnel_message.ts";
@@ -49,9 +50,6 @@ export interface TunnelOptions {
   readonly accept?: (request: FlowRequest) => Promise<ByteConn>;
   readonly onOpen?: (tunnel: Tunnel) => void;
   readonly onClosed?: (tunnel: Tunnel, reason: CloseReason) => void;
-  /** Offers and other messages of the path room. */
-  readonly onMessage?: (tunnel: Tunnel, message: TunnelMessage) => void;
-  readonly onPath?: (tunnel: Tunnel, event: NativePathEvent) => void;
 }
 
 /** A tunnel. */
@@ -62,6 +60,8 @@ export class Tunnel {
   readonly egress: TunnelEgress;
   readonly mux: Mux;
   readonly startedAt: number = performance.now();
+  /** Its direct side, where it has one. */
+  direct: DirectSide | undefined;
   /** What the agent may open through it, as far as known. */
   services: readonly string[] = [];
   /** Milliseconds from the start until it was open. */
@@ -239,13 +239,14 @@ export class Tunnel {
       case "hello":
         return;
       case "draining":
-        this.mux.drain();
+        return this.mux.drain();
+      case "offer":
+        return this.direct?.message(message);
     }
-    this.#options.onMessage?.(this, message);
   }
 
   #path(event: NativePathEvent): void {
-    this.#options.onPath?.(this, event);
+    this.direct?.pathEvent(event);
   }
 
   #stayAlive(): void {
@@ -257,6 +258,7 @@ export class Tunnel {
 
   #closed(reason: CloseReason): void {
     clearInterval(this.#keepAlive);
+    this.direct?.stop();
     const why = reason.text ||
       (reason.by === "timeout" ? "the other end does not answer" : "it was closed");
     this.#open.reject(

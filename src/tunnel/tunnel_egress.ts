@@ -32,6 +32,8 @@ export class TunnelEgress implements Egress {
   /** QUIC packet sizes that were proven, per peer address. */
   readonly #sizes = new Map<string, number>();
   #relayedSize = UNPROVEN_PACKET;
+  /** Called when the tunnel sends. */
+  onTransmit: (() => void) | undefined;
   #blocked: UdpSocket;
   /** Sockets other than the P2P one that a direct path was found on, by the peer's address. */
   readonly #sockets = new Map<string, UdpSocket>();
@@ -77,6 +79,7 @@ export class TunnelEgress implements Egress {
   }
 
   transmit(_local: Address, peer: Address, data: Uint8Array, segmentSize: number): number {
+    this.onTransmit?.();
     if (isRelayed(peer)) {
       const relay = this.#wires.relayAddress();
       if (!relay) return data.length;

@@ -25,6 +25,8 @@ const MessageSchema = v.variant("type", [
     type: v.literal("offer"),
     offer: v.unknown(),
     key: v.optional(v.pipe(v.string(), v.maxLength(64))),
+    /** This end wants no direct path; its offer is empty. */
+    disabled: v.optional(v.boolean()),
   }),
 ]);
 

@@ -1,0 +1,348 @@
+/**
+ * The direct side of a live tunnel: gives the path machines what they are owed, and does what they say.
+ *
+ * ```
+ * offers (control stream) --+                       +--> probes (P2P socket)
+ * probes (P2P socket) ------+--> TunnelPaths -------+--> PathMover --> QUIC migration
+ * own traffic, interfaces --+                       +--> packet size --> TunnelEgress
+ * ```
+ * @module
+ */
+import {
+  type Address,
+  type Clock,
+  Driver,
+  fromBase64Url,
+  fromHex,
+  type Logger,
+  toBase64Url,
+} from "../core/mod.ts";
+import {
+  type AttemptOutcome,
+  type Candidate,
+  decodeOffer,
+  type DirectPath,
+  encodeOffer,
+  type LocalFacts,
+  type PathOffer,
+  ProbeCodec,
+  type SocketId,
+  TunnelPaths,
+  type TunnelPathsInput,
+  type TunnelPathsOutput,
+} from "../path/mod.ts";
+import type { Mac, RandomBytes } from "../qad/mod.ts";
+import { MAX_PACKET, type NativePathEvent } from "../quic/mod.ts";
+import type { UdpSocket } from "../sockets/mod.ts";
+import { PathMover } from "./path_mover.ts";
+import { isRelayed, RELAYED_AGENT, RELAYED_CONNECTOR } from "./sealed.ts";
+import type { Tunnel } from "./tunnel.ts";
+import type { TunnelMessage } from "./tunnel_message.ts";
+
+/** Bytes of the key that makes the macs of a tunnel's probes. */
+const PROBE_KEY_BYTES = 32;
+
+/** Between notes of the tunnel's own traffic to the path machines, in milliseconds. */
+const TRAFFIC_NOTE_INTERVAL = 20;
+
+/** The sockets of direct paths. */
+export interface DirectSockets {
+  get(id: SocketId): UdpSocket | undefined;
+  idOf(local: Address): SocketId;
+  open(count: number): SocketId[];
+  close(ids: Iterable<SocketId>): void;
+}
+
+/** What is known of our own end. */
+export interface OwnPaths {
+  candidates(): Candidate[];
+  facts(): LocalFacts;
+  readonly allowLoopback: boolean;
+}
+
+/** What the direct side of a tunnel needs. */
+export interface DirectSideOptions {
+  readonly sockets: DirectSockets;
+  readonly own: OwnPaths;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly mac: Mac;
+  readonly random: RandomBytes;
+  /** This end wants no direct path. */
+  readonly disabled: boolean;
+  /** Guess ports where one NAT maps per destination. @default true */
+  readonly guessing?: boolean;
+  /** Round trip to the other end over the relay, in milliseconds, as far as known. */
+  readonly relayRtt?: number;
+}
+
+/** A change of the path in use. */
+export interface PathChange {
+  readonly path: "direct" | "relayed";
+  readonly remote: string | null;
+  readonly reason: string;
+  /** Since the tunnel was asked for, in milliseconds. */
+  readonly afterMs: number;
+}
+
+/** See the module's head. */
+export class DirectSide {
+  readonly #tunnel: Tunnel;
+  readonly #options: DirectSideOptions;
+  readonly #mover: PathMover;
+  readonly #outcomes = new Map<4 | 6, AttemptOutcome>();
+  readonly #listeners = new Set<(change: PathChange) => void>();
+  #paths: Driver<TunnelPathsInput, TunnelPathsOutput> | undefined;
+  #machine: TunnelPaths | undefined;
+  #key: Uint8Array | undefined;
+  #generation = 0;
+  #peerOffer: PathOffer | undefined;
+  #peerDisabled = false;
+  #guessSockets: SocketId[] = [];
+  #noteTimer: ReturnType<typeof setTimeout> | undefined;
+  #sent = false;
+  #packetsSeen = 0;
+  #lastMoveAt: number;
+  /** The reason of the move under way. */
+  #why = "";
+  /** From asking for the tunnel until the first direct path was in use, in milliseconds. */
+  directAfterMs: number | undefined;
+  pathChanges = 0;
+
+  constructor(tunnel: Tunnel, options: DirectSideOptions) {
+    this.#tunnel = tunnel;
+    this.#options = options;
+    this.#lastMoveAt = tunnel.startedAt;
+    this.#mover = new PathMover(tunnel.connection, {
+      moved: ({ local, peer }) => this.#moved(local, peer, this.#why),
+      failed: ({ local, peer }) => {
+        options.log.debug("path cannot be used", { peer: tunnel.peer, remote: peer.key });
+        if (isRelayed(peer)) return;
+        const path: DirectPath = { socket: options.sockets.idOf(local), remote: peer };
+        this.#paths?.tell({ type: "migration-failed", path });
+      },
+    });
+    tunnel.egress.onTransmit = () => this.#noteTraffic();
+  }
+
+  /** The tunnel is open: the agent says where it may be reached. */
+  start(): void {
+    if (this.#tunnel.end === "agent") {
+      this.#key = this.#options.random(PROBE_KEY_BYTES);
+      if (!this.#options.disabled) this.#begin();
+      this.#sendOffer();
+    }
+  }
+
+  /** Tells when the tunnel moves to another path. Answers how to stop listening. */
+  onChange(listener: (change: PathChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The other end says where it may be reached. */
+  message(message: TunnelMessage): void {
+    if (message.type !== "offer") return;
+    this.#peerDisabled = message.disabled === true;
+    if (this.#tunnel.end === "connector" && this.#key === undefined) {
+      const key = message.key === undefined ? undefined : fromBase64Url(message.key);
+      if (key?.length !== PROBE_KEY_BYTES) return;
+      this.#key = key;
+      if (!this.#options.disabled) this.#begin();
+      this.#sendOffer();
+    } else if (this.#tunnel.end === "connector") this.#sendOffer();
+    const { allowLoopback } = this.#options.own;
+    const decoded = decodeOffer(message.offer, { allowLoopback });
+    if (!decoded.ok) {
+      this.#options.log.debug("offer refused", {
+        peer: this.#tunnel.peer,
+        reason: decoded.refused,
+      });
+      return;
+    }
+    const offer = decoded.value;
+    this.#peerOffer = offer;
+    if (!this.#peerDisabled) this.#paths?.tell({ type: "remote", offer });
+  }
+
+  /** A probe or a reply that names this tunnel. */
+  datagram(socket: SocketId, from: Address, datagram: Uint8Array): void {
+    this.#paths?.tell({ type: "datagram", socket, from, datagram });
+  }
+
+  /** What is known of our own end has changed. */
+  ownChanged(): void {
+    if (!this.#paths) return;
+    this.#paths.tell({ type: "local", local: this.#options.own.facts() });
+    if (this.#tunnel.end === "agent") this.#sendOffer();
+    else if (this.#peerOffer) this.#sendOffer();
+  }
+
+  /** An interface, address or route of ours changed. */
+  networkChanged(): void {
+    this.#paths?.tell({ type: "network-changed" });
+    this.#tunnel.poke();
+  }
+
+  /** QUIC tells of a path. */
+  pathEvent(event: NativePathEvent): void {
+    if (this.#tunnel.end === "agent") {
+      this.#mover.pathEvent(event);
+      return;
+    }
+    if (event.type === "PeerMigrated") {
+      const { local, peer } = this.#tunnel.connection;
+      this.#moved(local, peer, "the agent moved");
+    }
+  }
+
+  stop(): void {
+    clearTimeout(this.#noteTimer);
+    this.#mover.stop();
+    this.#paths?.tell({ type: "stop" });
+    this.#paths?.stop();
+    this.#options.sockets.close(this.#guessSockets);
+    this.#listeners.clear();
+  }
+
+  /** What `whyRelayed` wants to know. */
+  get relayedFacts() {
+    return {
+      noDirect: this.#options.disabled,
+      peerNoDirect: this.#peerDisabled,
+      offered: this.#peerOffer !== undefined,
+      peerOffer: this.#peerOffer,
+      outcomes: this.#outcomes as ReadonlyMap<4 | 6, AttemptOutcome>,
+    };
+  }
+
+  #begin(): void {
+    const { clock, mac, random, guessing, relayRtt } = this.#options;
+    const codec = new ProbeCodec({
+      role: this.#tunnel.end,
+      tunnelId: fromHex(this.#tunnel.id)!,
+      key: this.#key!,
+      mac,
+    });
+    this.#machine = new TunnelPaths({
+      codec,
+      random,
+      mtuLimit: MAX_PACKET,
+      ...(guessing === undefined ? {} : { guessing }),
+      ...(relayRtt === undefined ? {} : { relayRtt }),
+    });
+    this.#paths = new Driver<TunnelPathsInput, TunnelPathsOutput>(this.#machine, {
+      clock,
+      tick: { type: "time" },
+      output: (output) => this.#output(output),
+    });
+    this.#paths.tell({ type: "local", local: this.#options.own.facts() });
+  }
+
+  #sendOffer(): void {
+    const { own, disabled } = this.#options;
+    const facts = own.facts();
+    const offer = encodeOffer({
+      generation: ++this.#generation,
+      candidates: disabled ? [] : own.candidates(),
+      mapping: disabled ? {} : facts.mapping,
+    });
+    this.#tunnel.send({
+      type: "offer",
+      offer,
+      ...(disabled ? { disabled: true } : {}),
+      ...(this.#tunnel.end === "agent" && this.#key ? { key: toBase64Url(this.#key) } : {}),
+    });
+  }
+
+  #output(output: TunnelPathsOutput): void {
+    const { sockets, log } = this.#options;
+    const tunnel = this.#tunnel;
+    switch (output.type) {
+      case "send":
+        sockets.get(output.socket)?.send(output.to, output.datagram, output.datagram.length);
+        return;
+      case "use":
+        this.#why = output.reason;
+        if (!output.path) {
+          this.#mover.move({ local: RELAYED_AGENT, peer: RELAYED_CONNECTOR });
+        } else {
+          const socket = sockets.get(output.path.socket);
+          if (!socket) return;
+          if (output.path.socket !== 0) tunnel.egress.setSocket(output.path.remote, socket);
+          this.#mover.move({ local: socket.local, peer: output.path.remote });
+        }
+        return;
+      case "mtu":
+        tunnel.egress.setPathMtu(output.path.remote, output.mtu);
+        return;
+      case "exchange":
+        return this.#sendOffer();
+      case "open-guess-sockets": {
+        this.#guessSockets = sockets.open(output.count);
+        this.#paths?.tell({ type: "guess-sockets", sockets: this.#guessSockets });
+        return;
+      }
+      case "close-guess-sockets": {
+        const over = this.#guessSockets.filter((id) => id !== output.keep);
+        this.#guessSockets = this.#guessSockets.filter((id) => id === output.keep);
+        sockets.close(over);
+        return;
+      }
+      case "outcome":
+        this.#outcomes.set(output.family, output.outcome);
+        log.debug("no direct path", { family: output.family, outcome: output.outcome });
+        return;
+      case "rtt":
+      case "dropped":
+        return;
+    }
+  }
+
+  #moved(local: Address, peer: Address, reason: string): void {
+    const { sockets, log } = this.#options;
+    const direct = !isRelayed(peer);
+    const path: DirectPath | undefined = direct
+      ? { socket: sockets.idOf(local), remote: peer }
+      : undefined;
+    if (path && path.socket !== 0) {
+      this.#tunnel.egress.setSocket(peer, sockets.get(path.socket));
+    }
+    this.#paths?.tell({ type: "migrated", path });
+    this.pathChanges++;
+    const now = performance.now();
+    const afterMs = now - this.#tunnel.startedAt;
+    if (direct) this.directAfterMs ??= afterMs;
+    log.info("path changed", {
+      peer: this.#tunnel.peer,
+      path: direct ? "direct" : "relayed",
+      remote: direct ? peer.key : undefined,
+      reason,
+      onLastForMs: Math.round(now - this.#lastMoveAt),
+    });
+    this.#lastMoveAt = now;
+    const change: PathChange = {
+      path: direct ? "direct" : "relayed",
+      remote: direct ? peer.key : null,
+      reason,
+      afterMs,
+    };
+    for (const listener of this.#listeners) listener(change);
+  }
+
+  /** Once in a while is enough, and an idle tunnel costs no timer. */
+  #noteTraffic(): void {
+    this.#sent = true;
+    this.#noteTimer ??= setTimeout(() => {
+      this.#noteTimer = undefined;
+      const { packetsIn, peer, local } = this.#tunnel.connection;
+      const path = isRelayed(peer)
+        ? undefined
+        : { socket: this.#options.sockets.idOf(local), remote: peer };
+      const received = packetsIn !== this.#packetsSeen;
+      this.#packetsSeen = packetsIn;
+      this.#paths?.tell({ type: "traffic", path, sent: this.#sent, received });
+      this.#sent = false;
+    }, TRAFFIC_NOTE_INTERVAL);
+  }
+}
