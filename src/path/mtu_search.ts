@@ -111,6 +111,7 @@ export class MtuSearch implements Machine<MtuInput, MtuOutput> {
   #mtu = BASE_MTU;
   #rtt: Millis = 0;
   #busyUntil: Millis = -Infinity;
+  #raiseAt: Millis = 0;
   #outstanding = new Map<string, { size: number; sentAt: Millis }>();
   #out: MtuOutput[] = [];
 
@@ -183,7 +184,7 @@ export class MtuSearch implements Machine<MtuInput, MtuOutput> {
       this.#out.push({ type: "mtu", path: state.path, mtu: size });
       if (state.sizes.every((wanted) => wanted <= size)) this.#search(state.path, now);
     } else if (state.name === "verifying") {
-      if (size >= this.#mtu) this.#settle(state.path, now);
+      if (size >= this.#mtu) this.#rest(state.path, now);
       else if (size === BASE_MTU) {
         this.#state = { ...state, baseAnswers: state.baseAnswers + 1 };
       } else this.#state = { ...state, smallAnswers: state.smallAnswers + 1 };
@@ -231,8 +232,14 @@ export class MtuSearch implements Machine<MtuInput, MtuOutput> {
     this.#state = { ...state, sizes, tries: state.tries + 1, at: now + this.#wait() };
   }
 
+  /** The search is over: the next one is due in a while, however often the size is verified until then. */
   #settle(path: DirectPath, now: Millis): void {
-    this.#state = { name: "settled", path, raiseAt: now + RAISE_MS, verifyAt: now + VERIFY_MS };
+    this.#raiseAt = now + RAISE_MS;
+    this.#rest(path, now);
+  }
+
+  #rest(path: DirectPath, now: Millis): void {
+    this.#state = { name: "settled", path, raiseAt: this.#raiseAt, verifyAt: now + VERIFY_MS };
   }
 
   #verify(path: DirectPath, now: Millis): void {

@@ -30,12 +30,12 @@ export const PATH_KEEP_ALIVE_MS: Millis = 25_000;
 const BUSY_MS: Millis = 1000;
 /** Between probes under traffic while packets come in: a quarter of the second that fail-over may take. */
 const BUSY_PROBE_MS: Millis = 250;
-/** Between probes as soon as nothing comes in: three of them make a verdict. */
-const QUICK_PROBE_MS: Millis = 50;
-/** Nothing coming in for this long (or two round trips) under traffic is worth a question. */
-const QUIET_MS: Millis = 100;
-/** Silence that means death: four round trips, within these limits … */
-const DEAD_MIN_MS: Millis = 300;
+/** Between probes as soon as nothing comes in (or a quarter of the round trip): three of them make a verdict. */
+const QUICK_PROBE_MS: Millis = 25;
+/** Nothing coming in for this long (or one and a half round trips) under traffic is worth a question. */
+const QUIET_MS: Millis = 50;
+/** Silence that means death: three and a half round trips and their variation, within these limits … */
+const DEAD_MIN_MS: Millis = 180;
 const DEAD_MAX_MS: Millis = 700;
 /** … with this many probes overdue, so that a few lost packets kill nothing. */
 const DEAD_MISSES = 3;
@@ -206,7 +206,7 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
   #nextProbe(name: "busy" | "suspect"): Millis {
     const quick = this.#lastProbe + Math.max(QUICK_PROBE_MS, this.#rtt / 4);
     if (name === "suspect") return quick;
-    const quietFrom = this.#lastReceived + Math.max(QUIET_MS, 2 * this.#rtt);
+    const quietFrom = this.#lastReceived + Math.max(QUIET_MS, 1.5 * this.#rtt);
     return Math.min(this.#lastProbe + BUSY_PROBE_MS, Math.max(quietFrom, quick));
   }
 
@@ -230,7 +230,8 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
       if (sentAt <= overdue) misses++;
     }
     if (first === undefined) return false;
-    const limit = Math.min(Math.max(4 * this.#rtt, DEAD_MIN_MS), DEAD_MAX_MS);
+    const usual = 3.5 * this.#rtt + 4 * this.#rttVar;
+    const limit = Math.min(Math.max(usual, DEAD_MIN_MS), DEAD_MAX_MS);
     const silent = now - this.#lastReceived >= limit;
     // After an idle time everything is long silent: the questions themselves must be old enough, too.
     const asked = now - first >= limit * 0.6;

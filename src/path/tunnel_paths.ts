@@ -73,6 +73,8 @@ export type TunnelPathsOutput =
   | { readonly type: "use"; readonly path: DirectPath | undefined; readonly reason: string }
   /** Packets on this path may have this size (until it is proven otherwise: {@linkcode BASE_MTU}). */
   | { readonly type: "mtu"; readonly path: DirectPath; readonly mtu: number }
+  /** A direct path was left: tell address discovery to `refresh`, as perhaps our NAT gave us another address. */
+  | { readonly type: "refresh" }
   /** The smoothed round trip of the path in use. */
   | { readonly type: "rtt"; readonly path: DirectPath; readonly rtt: Millis }
   | Extract<
@@ -231,6 +233,7 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
     if (this.#codec.role === "connector") this.#wanted = path;
     this.#puncher.handle({ type: "in-use", path }, now);
     if (path) return this.#watch(path, now);
+    this.#out.push({ type: "refresh" });
     this.#monitor.handle({ type: "release" }, now);
     this.#mtu.handle({ type: "release" }, now);
   }

@@ -27,7 +27,7 @@ export type AskerState =
   | { readonly name: "resting" };
 
 /** What happens to an asker. */
-export type AskerEvent = "asked" | "answered" | "reset";
+export type AskerEvent = "asked" | "answered" | "refresh" | "reset";
 
 /** How an asker behaves. */
 export interface AskerOptions {
@@ -42,6 +42,10 @@ function retryIn(attempt: number): Millis {
 type Step = (state: AskerState, now: Millis, options: AskerOptions) => AskerState;
 
 const reset: Step = (_state, now) => ({ name: "asking", attempt: 0, at: now });
+const refresh: Step = (state, now) =>
+  state.name === "fresh"
+    ? { name: "checking", attempt: 0, at: now }
+    : { ...state, attempt: 0, at: now } as AskerState;
 const stay: Step = (state) => state;
 const answered: Step = (_state, now, { refreshIn }) =>
   refreshIn ? { name: "fresh", at: now + refreshIn() } : { name: "resting" };
@@ -56,10 +60,10 @@ const askAgain: Step = (state, now, { refreshIn }) => {
 
 /** State × event. */
 const TRANSITIONS: Record<AskerState["name"], Record<AskerEvent, Step>> = {
-  asking: { asked: askAgain, answered, reset },
-  fresh: { asked: askAgain, answered, reset },
-  checking: { asked: askAgain, answered, reset },
-  resting: { asked: stay, answered: stay, reset },
+  asking: { asked: askAgain, answered, refresh, reset },
+  fresh: { asked: askAgain, answered, refresh, reset },
+  checking: { asked: askAgain, answered, refresh, reset },
+  resting: { asked: stay, answered: stay, refresh: stay, reset },
 };
 
 /** Asks one target. */
@@ -111,6 +115,11 @@ export class Asker {
     this.seen = seen;
     this.#move("answered", now);
     return true;
+  }
+
+  /** Something is odd: ask again now, but go on believing what is known. */
+  refresh(now: Millis): void {
+    this.#move("refresh", now);
   }
 
   /** The network changed: what was asked before counts no more. */

@@ -31,6 +31,8 @@ export type DiscoveryInput =
   | { readonly type: "datagram"; readonly datagram: Uint8Array }
   /** An interface, address or route changed: nothing known before is believed any more. */
   | { readonly type: "network-changed" }
+  /** A direct path died, say: ask at once whether the address is still the same, but go on believing what is known. */
+  | { readonly type: "refresh" }
   /** The deadline passed. */
   | { readonly type: "time" }
   /** Ask nobody any more. */
@@ -97,6 +99,9 @@ export class Discovery implements Machine<DiscoveryInput, DiscoveryOutput> {
           for (const asker of family.askers) asker.reset(now);
           family.told = { unreachable: false };
         }
+        break;
+      case "refresh":
+        for (const family of this.#families) family.askers[0]?.refresh(now);
         break;
       case "stop":
         this.#families = [];

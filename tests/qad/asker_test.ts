@@ -19,10 +19,10 @@ function inState(name: AskerState["name"]): Asker {
 }
 
 const EXPECTED: Record<AskerState["name"], Record<string, AskerState["name"]>> = {
-  asking: { asked: "asking", answered: "fresh", reset: "asking" },
-  fresh: { asked: "checking", answered: "fresh", reset: "asking" },
-  checking: { asked: "checking", answered: "fresh", reset: "asking" },
-  resting: { asked: "resting", answered: "resting", reset: "asking" },
+  asking: { asked: "asking", answered: "fresh", refresh: "asking", reset: "asking" },
+  fresh: { asked: "checking", answered: "fresh", refresh: "checking", reset: "asking" },
+  checking: { asked: "checking", answered: "fresh", refresh: "checking", reset: "asking" },
+  resting: { asked: "resting", answered: "resting", refresh: "resting", reset: "asking" },
 };
 
 for (const [state, row] of Object.entries(EXPECTED)) {
@@ -33,11 +33,13 @@ for (const [state, row] of Object.entries(EXPECTED)) {
       const now = 30_000;
       if (event === "asked") asker.asked("z", now);
       else if (event === "reset") asker.reset(now);
+      else if (event === "refresh") asker.refresh(now);
       else {
         asker.asked("z", now);
         asker.answered("z", seen, now);
       }
       assert.equal(asker.state.name, next);
+      if (event === "refresh" && next !== "resting") assert.equal(asker.at, now);
     });
   }
 }

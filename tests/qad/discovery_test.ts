@@ -145,6 +145,16 @@ Deno.test("Discovery does start over at once when the network changes", () => {
   assert.equal(tell(answer(again, ME4), 1020)[0]?.type, "observed");
 });
 
+Deno.test("Discovery does ask at once when told to refresh, and tells only what changed", () => {
+  const { tell, answer, key } = setup();
+  const [question] = tell({ type: "targets", targets: [V4], key }, 0);
+  tell(answer(question, ME4), 20);
+  const [same] = tell({ type: "refresh" }, 1000);
+  assert.deepEqual(tell(answer(same, ME4), 1020), []);
+  const [other] = tell({ type: "refresh" }, 2000);
+  assert.equal(tell(answer(other, ME4_OTHER), 2020)[0]?.type, "observed");
+});
+
 Deno.test("Discovery does rest when stopped or when it has nobody to ask", () => {
   const { discovery, tell, key } = setup();
   assert.equal(discovery.deadline(), undefined);

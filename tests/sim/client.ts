@@ -248,6 +248,8 @@ export class SimClient {
         if (out.path) this.#validate(out.path, 0);
         else this.#migrated(undefined);
         return;
+      case "refresh":
+        return this.#discovery.tell({ type: "refresh" });
       case "mtu":
         if (isSamePath(out.path, this.path)) this.mtu = out.mtu;
         return this.#note({ what: "mtu", path: out.path, detail: out.mtu });

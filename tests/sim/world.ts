@@ -122,6 +122,8 @@ export interface Attempt {
   readonly provenAfter: Millis | undefined;
   /** … until the tunnel ran on a direct path. */
   readonly directAfter: Millis | undefined;
+  /** The same from the agent sending its offer. On one LAN the tunnel is direct before the answer to it arrives. */
+  readonly sinceJoined: Millis | undefined;
   readonly packets: number;
 }
 
@@ -130,6 +132,7 @@ export function attempt(world: World, options: { limit: Millis; warmUp?: Millis 
   const { network, agent, connector } = world;
   network.scheduler.run(options.warmUp ?? 1500);
   network.sent.clear();
+  const joined = network.scheduler.now();
   agent.join(connector);
   const direct = network.scheduler.run(options.limit, () => agent.path !== undefined);
   const at = (what: string) => agent.happenings.find((happening) => happening.what === what)?.at;
@@ -142,6 +145,7 @@ export function attempt(world: World, options: { limit: Millis; warmUp?: Millis 
     direct,
     provenAfter: since(at("use")),
     directAfter: since(direct ? network.scheduler.now() : undefined),
+    sinceJoined: direct ? network.scheduler.now() - joined : undefined,
     packets,
   };
 }
