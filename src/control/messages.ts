@@ -147,7 +147,7 @@ export const RELAY_SCHEMAS = {
     relay: NameSchema,
     networkId: Id8Schema,
     now: UnixMillisSchema,
-    observeKey: v.object({ id: Id8Schema, key: Base64Url32Schema }, "a key with its id"),
+    observeKey: v.object({ id: Id8Schema, key: Base64Url16Schema }, "a key with its id"),
     observePorts: PortsSchema,
     services: ServicesSchema,
     maxEarlyAgeMs: DurationSchema,

@@ -269,7 +269,9 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
       else if (out.type === "alive") {
         const { path, rtt } = out;
         const known = this.#proven.get(pathKey(path));
-        if (known) this.#proven.set(pathKey(path), { ...known, rtt });
+        // Under traffic the answer waits in queues that the tunnel itself fills, which another path would have too.
+        const believed = known && this.#busy ? Math.min(known.rtt, rtt) : rtt;
+        if (known) this.#proven.set(pathKey(path), { ...known, rtt: believed });
         this.#out.push({ type: "rtt", path, rtt });
       } else this.#dead(out.path, `no answer for ${Math.round(out.quiet)} ms`, now);
     }

@@ -2,9 +2,16 @@
  * What connector and agent have in common: identity, two sockets, the QUIC endpoint, the link to the relay.
  * @module
  */
-import type { ClientOutput } from "../control/mod.ts";
-import type { Address, Clock, Logger } from "../core/mod.ts";
-import { messageOf } from "../core/mod.ts";
+import type { ClientOutput, RelayMessageOf } from "../control/mod.ts";
+import {
+  type Address,
+  addressOf,
+  type Clock,
+  fromBase64Url,
+  fromHex,
+  type Logger,
+  messageOf,
+} from "../core/mod.ts";
 import { VERSION } from "../core/version.ts";
 import {
   type ClientIdentity,
@@ -15,9 +22,16 @@ import {
   type StateFolder,
   type StateLock,
 } from "../identity/mod.ts";
+import { peekTunnelId, type SocketId } from "../path/mod.ts";
 import { type NativeConfig, QuicEndpoint } from "../quic/mod.ts";
-import { Demultiplexer, type DualSockets, openDualSockets } from "../sockets/mod.ts";
 import {
+  Demultiplexer,
+  type DualSockets,
+  openDualSockets,
+  type UdpSocket,
+} from "../sockets/mod.ts";
+import {
+  DirectSide,
   RELAYED_AGENT,
   RELAYED_CONNECTOR,
   SealedRouter,
@@ -27,7 +41,11 @@ import {
 import { join, keepFresh } from "./joining.ts";
 import type { AgentOptions, ConnectorOptions } from "./options.ts";
 import { controlConfig } from "./control_profile.ts";
+import { LocalPaths } from "./local_paths.ts";
+import { P2pSockets } from "./p2p_sockets.ts";
+import { hmac, randomBytes } from "./primitives.ts";
 import { RelayLink } from "./relay_link.ts";
+import { explainRelayed } from "./relayed_reason.ts";
 import type { ClientStatus, TunnelStatus } from "./status.ts";
 import { tunnelConfig } from "./tunnel_profile.ts";
 
@@ -46,6 +64,13 @@ export class Client {
   readonly log: Logger;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  readonly p2p: P2pSockets;
+  /** Where the P2P socket may be reached. */
+  readonly paths: LocalPaths;
+  /** Where the relay socket is seen; for status. */
+  readonly relayPaths: LocalPaths;
+  readonly #byId = new Map<string, Tunnel>();
+  readonly #noDirect: boolean;
   readonly #lock: StateLock;
   readonly #startedAt = performance.now();
   /** Ends what runs in the background. */
@@ -86,21 +111,38 @@ export class Client {
       output: parts.output,
     });
     this.router = new SealedRouter(() => this.link.address);
-    const quic = (local: Address) => (data: Uint8Array, segmentSize: number, from: Address) =>
-      this.endpoint.ingest(data, segmentSize, from, local);
     sockets.relay.receive(
       new Demultiplexer({
-        quic: quic(sockets.relay.local),
+        quic: (data, segmentSize, from) =>
+          this.endpoint.ingest(data, segmentSize, from, sockets.relay.local),
+        observed: (data) => this.relayPaths.datagram(data),
         sealed: (data, segmentSize, from) => this.router.sealed(data, segmentSize, from),
         batchEnd: () => this.endpoint.batchEnd(),
       }),
     );
-    sockets.p2p.receive(
-      new Demultiplexer({
-        quic: quic(sockets.p2p.local),
-        batchEnd: () => this.endpoint.batchEnd(),
-      }),
-    );
+    this.#noDirect = options.noDirect === true;
+    this.p2p = new P2pSockets(sockets.p2p, {
+      log: this.log,
+      handlerOf: (socket, id) => this.#p2pHandler(socket, id),
+    });
+    this.paths = new LocalPaths({
+      socket: sockets.p2p,
+      clock: this.clock,
+      log: this.log,
+      changed: () => {
+        for (const tunnel of this.#byId.values()) tunnel.direct?.ownChanged();
+      },
+      networkChanged: () => {
+        this.link.networkChanged();
+        for (const tunnel of this.#byId.values()) tunnel.direct?.networkChanged();
+      },
+    });
+    this.relayPaths = new LocalPaths({
+      socket: sockets.relay,
+      clock: this.clock,
+      log: this.log,
+      changed: () => {},
+    });
     void keepFresh(this.folder, identity, {
       ...options,
       signal: this.#over.signal,
@@ -175,8 +217,63 @@ export class Client {
     };
   }
 
-  /** Packets that the relay forwards for a tunnel reach its connection. */
+  /** The relay has welcomed us: ask it where it sees us. */
+  observe(welcome: RelayMessageOf<"welcome">): void {
+    const id = fromHex(welcome.observeKey.id);
+    const key = fromBase64Url(welcome.observeKey.key);
+    if (!id || !key) return;
+    const current = this.link.address;
+    const all = [...(current ? [current] : []), ...this.link.addresses];
+    const targets = ([6, 4] as const).flatMap((family) => {
+      const main = all.find((address) => address.family === family);
+      if (!main) return [];
+      return [main, ...welcome.observePorts.map((port) => addressOf(main.host, port))];
+    });
+    this.paths.ask(targets, { id, key });
+    this.relayPaths.ask(targets.filter(({ port }) => !welcome.observePorts.includes(port)), {
+      id,
+      key,
+    });
+  }
+
+  #p2pHandler(socket: UdpSocket, id: SocketId): Demultiplexer {
+    const probes = (data: Uint8Array, segmentSize: number, from: Address) => {
+      for (let at = 0; at < data.length; at += segmentSize) {
+        const datagram = data.subarray(at, at + segmentSize);
+        const tunnelId = peekTunnelId(datagram);
+        if (tunnelId !== undefined) this.#byId.get(tunnelId)?.direct?.datagram(id, from, datagram);
+      }
+    };
+    return new Demultiplexer({
+      quic: (data, segmentSize, from) =>
+        this.endpoint.ingest(data, segmentSize, from, socket.local),
+      observed: (data) => this.paths.datagram(data),
+      probe: probes,
+      probeReply: probes,
+      batchEnd: () => this.endpoint.batchEnd(),
+    });
+  }
+
+  /** The tunnel is over. */
+  detach(tunnelId: string): void {
+    this.router.remove(tunnelId);
+    this.#byId.delete(tunnelId);
+  }
+
+  /** Packets that the relay forwards for a tunnel reach its connection, and it looks for a direct path once it is open. */
   attach(tunnel: Tunnel): void {
+    this.#byId.set(tunnel.id, tunnel);
+    const relayRtt = this.link.status().rttMs;
+    tunnel.direct = new DirectSide(tunnel, {
+      sockets: this.p2p,
+      own: this.paths,
+      clock: this.clock,
+      log: this.log,
+      mac: hmac,
+      random: randomBytes,
+      disabled: this.#noDirect,
+      ...(relayRtt === null ? {} : { relayRtt: 2 * relayRtt }),
+    });
     const [from, to] = this.kind === "agent"
       ? [RELAYED_CONNECTOR, RELAYED_AGENT]
       : [RELAYED_AGENT, RELAYED_CONNECTOR];
@@ -238,8 +335,20 @@ export class Client {
       pid: Deno.pid,
       relay: this.link.status(),
       sockets: {
-        relay: { local: this.sockets.relay.local.key, observed: { v4: null, v6: null } },
-        p2p: { local: this.sockets.p2p.local.key, observed: { v4: null, v6: null } },
+        relay: {
+          local: this.sockets.relay.local.key,
+          observed: {
+            v4: (this.link.observed.v4 ?? this.relayPaths.v4.observed)?.key ?? null,
+            v6: (this.link.observed.v6 ?? this.relayPaths.v6.observed)?.key ?? null,
+          },
+        },
+        p2p: {
+          local: this.sockets.p2p.local.key,
+          observed: {
+            v4: this.paths.v4.observed?.key ?? null,
+            v6: this.paths.v6.observed?.key ?? null,
+          },
+        },
       },
       services: parts.services,
       endpoints: parts.endpoints,
@@ -261,9 +370,9 @@ export class Client {
         tunnel.egress.prefix(connection.peer).length,
       earlyData: tunnel.isOpen ? "none" : null,
       openedMs: tunnel.openedMs ?? null,
-      directAfterMs: null,
-      pathChanges: 0,
-      whyRelayed: null,
+      directAfterMs: tunnel.direct?.directAfterMs ?? null,
+      pathChanges: tunnel.direct?.pathChanges ?? 0,
+      whyRelayed: tunnel.path === "relayed" ? explainRelayed(tunnel, this.paths) : null,
       flows: flows.length,
       bytesIn: mux.bytesIn,
       bytesOut: mux.bytesOut,
@@ -282,6 +391,9 @@ export class Client {
   /** Closes everything; the tunnels' other ends are told. */
   async close(text: string): Promise<void> {
     this.#over.abort();
+    this.paths.stop();
+    this.relayPaths.stop();
+    this.p2p.closeAll();
     this.link.stop();
     this.endpoint.close(text);
     this.sockets.close();

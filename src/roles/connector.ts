@@ -75,6 +75,8 @@ class Connector {
   /** What the relay says. */
   output(output: ClientOutput): void {
     switch (output.type) {
+      case "welcome":
+        return this.#client.observe(output.welcome);
       case "registered":
         return this.#registered(output.services, output.refused);
       case "incoming":
@@ -157,8 +159,10 @@ class Connector {
           verify: (certificates) =>
             client.verify(certificates, { kind: "agent", name: agent, pin }),
           accept: (request) => this.#accept(announced, request),
-          onOpen: (opened) =>
-            client.log.info("tunnel open", { agent, ms: Math.round(opened.openedMs ?? 0) }),
+          onOpen: (opened) => {
+            client.log.info("tunnel open", { agent, ms: Math.round(opened.openedMs ?? 0) });
+            opened.direct?.start();
+          },
           onClosed: (_tunnel, reason) => {
             client.log.info("tunnel closed", { agent, reason: reason.text || reason.by });
             this.#forget(tunnelId);
@@ -233,7 +237,7 @@ class Connector {
 
   #forget(tunnelId: string): void {
     if (!this.#tunnels.delete(tunnelId)) return;
-    this.#client.router.remove(tunnelId);
+    this.#client.detach(tunnelId);
     this.#client.link.tell({ type: "disconnect", tunnelId });
     this.#register();
   }

@@ -8,8 +8,6 @@ import {
   formatHostPort,
   type HostPort,
   messageOf,
-  toBase64Url,
-  toHex,
   UserError,
 } from "../core/mod.ts";
 import { VERSION } from "../core/version.ts";
@@ -25,6 +23,7 @@ import { sleep } from "./joining.ts";
 import type { RelayOptions } from "./options.ts";
 import { controlConfig } from "./control_profile.ts";
 import { RelayClients } from "./relay_clients.ts";
+import { openObservers } from "./relay_observers.ts";
 import { readPolicy, watchPolicy } from "./relay_policy.ts";
 import { socketEgress } from "./socket_egress.ts";
 import type { RelayStatus } from "./status.ts";
@@ -77,10 +76,8 @@ export async function runRelay(options: RelayOptions): Promise<void> {
     cleanUps.push(() => enrolmentServer.close());
     const endpoint = new QuicEndpoint();
     const forwarder = new Forwarder(socket);
-    const observeKey = {
-      id: toHex(crypto.getRandomValues(new Uint8Array(8))),
-      key: toBase64Url(crypto.getRandomValues(new Uint8Array(32))),
-    };
+    const observers = openObservers({ socket, host: options.listen.host, log });
+    cleanUps.push(() => observers.close());
     const watch = watchPolicy(store, {
       changed: (policy) => {
         log.info("policy changed");
@@ -97,7 +94,11 @@ export async function runRelay(options: RelayOptions): Promise<void> {
       policy: readPolicy(store),
       clock,
       log,
-      welcome: () => ({ networkId: authority.networkId, observeKey, observePorts: [] }),
+      welcome: () => ({
+        networkId: authority.networkId,
+        observeKey: observers.issueKey(),
+        observePorts: observers.otherPorts,
+      }),
     });
     cleanUps.push(() => clients.stop());
     let handshakes = 0;
@@ -132,6 +133,7 @@ export async function runRelay(options: RelayOptions): Promise<void> {
     const demultiplexer = new Demultiplexer({
       quic: (data, segmentSize, from) => endpoint.ingest(data, segmentSize, from, socket.local),
       sealed: (data, segmentSize, from) => forwarder.sealed(data, segmentSize, from),
+      observe: observers.onMain,
       batchEnd: () => {
         forwarder.flush();
         endpoint.batchEnd();
@@ -174,6 +176,7 @@ export async function runRelay(options: RelayOptions): Promise<void> {
           unknownKind: demultiplexer.dropped.unknown,
           unknownConnection: endpoint.counters.unknownConnection,
           malformedQuic: endpoint.counters.malformed,
+          observe: observers.dropped,
         },
       };
     };

@@ -18,6 +18,7 @@ import {
 } from "../control/mod.ts";
 import { type Clock, Driver, type Logger, messageOf } from "../core/mod.ts";
 import { parsePeerCertificate, type PeerIdentity, serverNameOf } from "../identity/mod.ts";
+import { encodeQadAddress } from "../qad/mod.ts";
 import type { ConnectionHandler, QuicConnection, QuicStream } from "../quic/mod.ts";
 import type { Enrolment } from "../relay/enrolment.ts";
 import type { Forwarder } from "../relay/forwarder.ts";
@@ -103,6 +104,7 @@ export class RelayClients {
           address: connection.peer.key,
         });
         this.#registry.tell({ type: "address", session: client.id, address: connection.peer });
+        this.#tellAddress(client);
       },
       closed: (reason) => {
         client.session?.tell({ type: "lost" });
@@ -198,8 +200,14 @@ export class RelayClients {
       },
     );
     this.#clients.set(client.id, client);
+    this.#tellAddress(client);
     // Arms the timer for the hello.
     client.session.tell({ type: "tick" });
+  }
+
+  /** As a DATAGRAM: lost or late is no harm, the next change tells again. */
+  #tellAddress(client: RelayClient): void {
+    client.connection.sendDatagram(encodeQadAddress(client.connection.peer));
   }
 
   #stream(client: RelayClient, stream: QuicStream): void {

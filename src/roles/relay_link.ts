@@ -31,6 +31,7 @@ import {
   toHex,
 } from "../core/mod.ts";
 import { VERSION } from "../core/version.ts";
+import { decodeQadAddress } from "../qad/mod.ts";
 import type { CloseReason, NativeConfig, QuicConnection, QuicEndpoint } from "../quic/mod.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
 import { socketEgress } from "./socket_egress.ts";
@@ -89,6 +90,14 @@ export class RelayLink {
   get address(): Address | undefined {
     return this.#address;
   }
+
+  /** Every address at which the relay may be reached, as last resolved. */
+  addresses: readonly Address[] = [];
+  /** The relay socket as the relay sees it, by the datagrams that it sends on the control connection. */
+  readonly observed: { v4: Address | undefined; v6: Address | undefined } = {
+    v4: undefined,
+    v6: undefined,
+  };
 
   /** Welcomed by the relay. */
   get connected(): boolean {
@@ -169,7 +178,8 @@ export class RelayLink {
   async #resolve(): Promise<void> {
     this.#state = "connecting";
     const lists = await Promise.all(this.#options.relays().map((relay) => resolveHost(relay)));
-    this.#reconnect.tell({ type: "addresses", addresses: lists.flat() });
+    this.addresses = lists.flat();
+    this.#reconnect.tell({ type: "addresses", addresses: this.addresses });
   }
 
   #attempt(attempt: number, address: Address): void {
@@ -186,6 +196,7 @@ export class RelayLink {
         serverName,
         handler: {
           established: () => this.#established(attempt, address),
+          datagram: (data) => this.#datagram(attempt, data),
           closed: (reason) => this.#closed(attempt, reason),
         },
       });
@@ -227,6 +238,13 @@ export class RelayLink {
       nonce: toBase64Url(crypto.getRandomValues(new Uint8Array(16))),
       issuedAt: null,
     });
+  }
+
+  /** The relay tells where it sees us. */
+  #datagram(attempt: number, data: Uint8Array): void {
+    const address = decodeQadAddress(data);
+    if (!address || this.#current?.attempt !== attempt) return;
+    this.observed[address.family === 4 ? "v4" : "v6"] = address;
   }
 
   #closed(attempt: number, reason: CloseReason): void {

@@ -83,6 +83,7 @@ export class TunnelPool {
         );
         return;
       case "welcome":
+        this.#client.observe(output.welcome);
         this.granted = output.welcome.services;
         return;
       case "policy":
@@ -123,6 +124,7 @@ export class TunnelPool {
           path: opened.path,
           ms: Math.round(opened.openedMs ?? 0),
         });
+        opened.direct?.start();
         this.#wanted.delete(tunnelId);
         wanted.tunnel.resolve(opened);
       },
@@ -130,7 +132,7 @@ export class TunnelPool {
         client.log.info("tunnel closed", { connector, reason: reason.text || reason.by });
         this.#tunnels.delete(tunnelId);
         this.#wanted.delete(tunnelId);
-        client.router.remove(tunnelId);
+        client.detach(tunnelId);
         client.link.tell({ type: "disconnect", tunnelId });
         closed.ready.catch((error) => wanted.tunnel.reject(error));
       },

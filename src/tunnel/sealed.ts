@@ -13,10 +13,13 @@ import { type Address, addressOf, type Bytes, fromHex } from "../core/mod.ts";
 /** Bytes before the QUIC packet. */
 export const SEALED_OVERHEAD = 9;
 
-/** The agent's end of every relayed path, as both ends' QUIC sees it (unique local addresses, RFC 4193). */
-export const RELAYED_AGENT: Address = addressOf("fd00::a", 1);
+/**
+ * The agent's end of every relayed path, as both ends' QUIC sees it: a unique local address (RFC 4193) with a random
+ * global id, so that no real interface has it. Port 1 is nobody's either.
+ */
+export const RELAYED_AGENT: Address = addressOf("fd6f:3d1c:a2b9::a", 1);
 /** The connector's end of every relayed path. */
-export const RELAYED_CONNECTOR: Address = addressOf("fd00::c", 1);
+export const RELAYED_CONNECTOR: Address = addressOf("fd6f:3d1c:a2b9::c", 1);
 
 /** Is that the other end by way of the relay? */
 export function isRelayed(peer: Address): boolean {

@@ -49,7 +49,7 @@ export const RELAY_SAMPLES: { [Type in RelayMessage["type"]]: RelayMessageOf<Typ
     relay: "relay",
     networkId: "00112233445566ff",
     now: 1_700_000_000_000,
-    observeKey: { id: "0000000000000001", key: PIN },
+    observeKey: { id: "0000000000000001", key: "AAAAAAAAAAAAAAAAAAAAAA" },
     observePorts: [4433, 4434],
     services: ["web"],
     maxEarlyAgeMs: 10_000,
