@@ -10,7 +10,8 @@ export const WEB_TEXT = "this text is for the agent alone: open sesame";
 
 const CHUNK = new TextEncoder().encode(`${WEB_TEXT}\n`.repeat(1400)).slice(0, 65536);
 
-function bytes(count: number): ReadableStream<Uint8Array<ArrayBuffer>> {
+/** What `/bytes/COUNT` answers. */
+export function webBytes(count: number): ReadableStream<Uint8Array<ArrayBuffer>> {
   let left = count;
   return new ReadableStream({
     pull(controller) {
@@ -29,7 +30,7 @@ async function answer(request: Request): Promise<Response> {
     return new Response(String(count));
   }
   const asked = /^\/bytes\/(\d{1,12})$/.exec(new URL(request.url).pathname);
-  return asked ? new Response(bytes(Number(asked[1]))) : new Response(WEB_TEXT);
+  return asked ? new Response(webBytes(Number(asked[1]))) : new Response(WEB_TEXT);
 }
 
 if (import.meta.main) {
