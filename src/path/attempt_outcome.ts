@@ -2,6 +2,7 @@
  * Why an attempt to go direct ended without a way, per family.
  * @module
  */
+import type { Millis } from "../core/clock.ts";
 import type { GuessPlan } from "./port_guess.ts";
 import type { Pair } from "./pair.ts";
 
@@ -25,6 +26,8 @@ export interface GuessFacts {
   readonly plan: GuessPlan | undefined;
   /** Was it allowed? */
   readonly allowed: boolean;
+  /** When the attempt began. */
+  readonly since: Millis;
 }
 
 /** The outcome of each family that had candidates, of an attempt in which no pair was proven. */
@@ -40,8 +43,9 @@ export function attemptOutcomes(
 }
 
 function outcomeOf(family: 4 | 6, pairs: readonly Pair[], guess: GuessFacts): AttemptOutcome {
-  if (pairs.some(({ rtt, carriedHere }) => (rtt !== undefined) !== carriedHere)) return "one-way";
-  if (pairs.some(({ heard }) => heard)) return "small-only";
+  const since = (at: Millis) => at >= guess.since;
+  if (pairs.some((pair) => since(pair.answeredAt) !== since(pair.carriedAt))) return "one-way";
+  if (pairs.some((pair) => since(pair.heardAt))) return "small-only";
   if (guess.plan?.family !== family) return "no-answer";
   if (guess.plan.side === "both-dependent") return "both-dependent";
   return guess.allowed ? "guess-failed" : "guess-off";

@@ -16,6 +16,15 @@ export const ACTIVE_STEPS: readonly Millis[] = [20, 40, 60, 100, 150, 250, 400, 
 /** The same after a sign of life in the background: a few, quickly. */
 export const BRIEF_STEPS: readonly Millis[] = [50, 100, 200, 400];
 
+/** A proven way that is not in use is looked after at the NAT's pace … */
+const UPKEEP_MS: Millis = 25_000;
+/** … and when silent asked again quickly, this often, before it counts as lost. */
+const UPKEEP_RETRY_MS: Millis = 250;
+const UPKEEP_MISSES = 4;
+/** A proof of one direction holds for this long while the other is awaited: firewalls and routes change. */
+const PROOF_MS: Millis = 10_000;
+const NEVER: Millis = -Infinity;
+
 /** What is being done about a pair. */
 export type PairCheck =
   /** Nothing until a round, an offer or a probe from there. */
@@ -36,12 +45,13 @@ export interface Pair {
   /** The most that is known of the remote address. */
   kind: CandidateKind;
   check: PairCheck;
-  /** Round trip of our newest full-size probe that was answered: this direction carries full-size packets. */
-  rtt: Millis | undefined;
-  /** A full-size probe arrived from there: the other direction carries them too. */
-  carriedHere: boolean;
-  /** Any authentic packet came from there since the last reset. */
-  heard: boolean;
+  /** Round trip of our newest full-size probe that was answered, and when: this direction carries full-size packets. */
+  rtt: Millis;
+  answeredAt: Millis;
+  /** When a full-size probe last arrived from there: the other direction carries them too. */
+  carriedAt: Millis;
+  /** When any authentic packet last came from there. */
+  heardAt: Millis;
   lastProbeAt: Millis;
 }
 
@@ -57,10 +67,6 @@ export class PairTable {
 
   get(path: DirectPath): Pair | undefined {
     return this.#pairs.get(pathKey(path));
-  }
-
-  byKey(key: string): Pair | undefined {
-    return this.#pairs.get(key);
   }
 
   [Symbol.iterator](): Iterator<Pair> {
@@ -89,10 +95,11 @@ export class PairTable {
       path,
       kind,
       check: { name: "waiting" },
-      rtt: undefined,
-      carriedHere: false,
-      heard: false,
-      lastProbeAt: -Infinity,
+      rtt: 0,
+      answeredAt: NEVER,
+      carriedAt: NEVER,
+      heardAt: NEVER,
+      lastProbeAt: NEVER,
     };
     this.#pairs.set(pathKey(path), pair);
     return pair;
@@ -112,11 +119,47 @@ export class PairTable {
   }
 }
 
+/** Probing, from the first step. */
+export function probing(at: Millis, steps: readonly Millis[]): PairCheck {
+  return { name: "probing", step: 0, at, steps };
+}
+
+/** Valid, and just proven. */
+export function freshlyValid(now: Millis): PairCheck {
+  return { name: "valid", at: now + UPKEEP_MS, misses: 0 };
+}
+
+/** What follows a full-size probe that is due now; `undefined`: a valid pair has been silent for too long. */
+export function checkAgain({ check, rtt }: Pair, now: Millis): PairCheck | undefined {
+  switch (check.name) {
+    case "waiting":
+      return check;
+    case "probing": {
+      const wait = check.steps[check.step];
+      if (wait === undefined) return { name: "waiting" };
+      return { ...check, step: check.step + 1, at: now + wait };
+    }
+    case "valid": {
+      if (check.misses >= UPKEEP_MISSES) return undefined;
+      const at = now + Math.max(UPKEEP_RETRY_MS, 2 * rtt);
+      return { name: "valid", at, misses: check.misses + 1 };
+    }
+  }
+}
+
+/** Does the direction from there to us carry full-size packets, as far as lately seen? */
+export function carriesHere(pair: Pair, now: Millis): boolean {
+  return now - pair.carriedAt <= PROOF_MS;
+}
+
+/** Are both directions proven, both lately? */
+export function isProven(pair: Pair, now: Millis): boolean {
+  return carriesHere(pair, now) && now - pair.answeredAt <= PROOF_MS;
+}
+
 /** Nothing is proven any more. */
 export function forgetProofs(pair: Pair): void {
-  pair.rtt = undefined;
-  pair.carriedHere = false;
-  pair.heard = false;
+  pair.answeredAt = pair.carriedAt = pair.heardAt = NEVER;
 }
 
 /** Host candidates before observed ones: they are nearer, and one offer rarely holds many. */

@@ -12,7 +12,6 @@
  * gets through. Which proven way is used is not decided here.
  * @module
  */
-import { toHex } from "../core/bytes.ts";
 import type { Millis } from "../core/clock.ts";
 import type { Machine } from "../core/machine.ts";
 import type { RandomBytes } from "../qad/mod.ts";
@@ -29,43 +28,33 @@ import {
 import {
   ACTIVE_STEPS,
   BRIEF_STEPS,
+  carriesHere,
+  checkAgain,
   forgetProofs,
+  freshlyValid,
   interleaveFamilies,
+  isProven,
   p2pPath,
   type Pair,
   PairTable,
+  probing,
 } from "./pair.ts";
+import { GuessPolicy } from "./guess_policy.ts";
 import { guessPlan, PortGuess, SPREAD_SOCKETS } from "./port_guess.ts";
-import { MIN_PROBE_BYTES, PROBE_TXID_BYTES, type ProbeCodec } from "./probe_codec.ts";
+import { MIN_PROBE_BYTES, type ProbeCodec } from "./probe_codec.ts";
+import { ProbeLedger } from "./probe_ledger.ts";
 import type { LocalFacts, PuncherInput, PuncherOutput, PuncherState } from "./puncher_io.ts";
+import { BUSY_ROUND_MS, ExchangePlan, roundWait } from "./rounds.ts";
 
 /** Pairs probed in the same instant; each further one waits {@linkcode PACE_MS} more (RFC 8445 §14.2: 5 ms at least). */
 const BURST = 8;
 const PACE_MS: Millis = 5;
 /** Between a probe and one triggered by the peer's on the same way: the first is as good as the second. */
 const TRIGGER_GAP_MS: Millis = 5;
-/** Simple probing gets this long (or one and a half relayed round trips) before ports are guessed: it needs one direct one. */
-const GUESS_AFTER_MS: Millis = 120;
-/** After a guess that found nothing, the next is worth its packets only when something may have changed. */
-const GUESS_AGAIN_MS: Millis = 240_000;
-/** Background rounds while the tunnel carries traffic: this is how late a healed way is noticed. */
-const BUSY_ROUND_MS: Millis = 1000;
-/** Background rounds of an idle tunnel double up to this; below the 30 s that NATs keep an unanswered mapping. */
-const IDLE_ROUND_MS: Millis = 25_000;
-/** A proven way that is not in use is looked after at the NAT's pace … */
-const UPKEEP_MS: Millis = 25_000;
-/** … and when silent asked again quickly, this often, before it counts as lost. */
-const UPKEEP_RETRY_MS: Millis = 250;
-const UPKEEP_MISSES = 4;
 /** With a proven way, the other candidates are tried again this often (and at once when the network changes). */
 const SETTLED_ROUND_MS: Millis = 60_000;
-/** Asking the peer to exchange offers again and start together: doubling between these. */
-const EXCHANGE_FIRST_MS: Millis = 15_000;
-const EXCHANGE_MAX_MS: Millis = 600_000;
-/** Probes that may still be answered; the oldest gives way, its answer is then ignored. */
-const MAX_OUTSTANDING = 512;
-/** Transaction ids of the peer's probes kept to find replays out; an older replay makes one useless pair. */
-const MAX_SEEN = 512;
+/** A peer-reflexive way that was silent for this long is forgotten: its NAT mapping is gone by then. */
+const FORGET_MS: Millis = 120_000;
 
 /** How a puncher works. */
 export interface PuncherOptions {
@@ -77,18 +66,6 @@ export interface PuncherOptions {
   readonly relayRtt?: Millis;
 }
 
-interface Outstanding {
-  /** The pair, or `undefined` for a guess. */
-  readonly key: string | undefined;
-  readonly size: number;
-  readonly sentAt: Millis;
-}
-
-/** Forgets the oldest entries beyond `max`. */
-function bound(map: Map<string, unknown>, max: number): void {
-  while (map.size > max) map.delete(map.keys().next().value!);
-}
-
 /** Finds the direct ways of one tunnel. */
 export class Puncher implements Machine<PuncherInput, PuncherOutput> {
   #options: PuncherOptions;
@@ -96,18 +73,19 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
   #local: LocalFacts = { families: [4, 6], mapping: {} };
   #remote: PathOffer | undefined;
   #pairs = new PairTable();
-  #outstanding = new Map<string, Outstanding>();
-  #seen = new Map<string, string>();
+  #ledger: ProbeLedger;
   #guess = new PortGuess();
-  #guessedAt: Millis | undefined;
+  #policy: GuessPolicy;
   #guessSockets: "none" | "one" | "many" = "none";
   #inUse: DirectPath | undefined;
   #busy = false;
-  #exchange = { at: Infinity, wait: EXCHANGE_FIRST_MS };
+  #exchange = new ExchangePlan();
   #out: PuncherOutput[] = [];
 
   constructor(options: PuncherOptions) {
     this.#options = options;
+    this.#ledger = new ProbeLedger(options);
+    this.#policy = new GuessPolicy(options);
   }
 
   get state(): PuncherState {
@@ -144,7 +122,8 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
         this.#lose(input.path, now);
         break;
       case "network-changed":
-        this.#guessedAt = undefined;
+        this.#policy.forget();
+        for (const pair of this.#pairs) if (pair.check.name !== "valid") forgetProofs(pair);
         this.#restart(now);
         break;
       case "stop":
@@ -189,25 +168,23 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
   #takeProbe(input: Extract<PuncherInput, { type: "probe" }>, now: Millis): void {
     const { probe, socket, from } = input;
     const path: DirectPath = { socket, remote: from };
-    const key = pathKey(path);
-    const firstFrom = this.#seen.get(probe.txid);
-    // Seen before on another way: somebody replays it, and gets nothing for it.
-    if (firstFrom !== undefined && firstFrom !== key) return;
-    this.#seen.set(probe.txid, key);
-    bound(this.#seen, MAX_SEEN);
+    const heard = this.#ledger.hear(probe.txid, pathKey(path));
+    // Somebody replays it, and gets nothing for it. (A way that we know is heard all the same, or a replay that overtakes
+    // the probe would shut it out.)
+    if (heard === "elsewhere" && !this.#pairs.get(path)) return;
     const { codec } = this.#options;
     this.#out.push({ type: "send", socket, to: from, datagram: codec.reply(probe.txid, from) });
-    if (firstFrom !== undefined) return;
+    if (heard === "repeated") return;
     const pair = this.#pairs.add(path, "peer-reflexive");
     if (!pair) return;
-    pair.heard = true;
-    if (probe.size >= BASE_MTU) pair.carriedHere = true;
+    pair.heardAt = now;
+    if (probe.size >= BASE_MTU) pair.carriedAt = now;
     if (this.#state.name === "waiting") this.#state = { name: "active", since: now };
     this.#judge(pair, now);
     const needed = probe.probeBack || pair.check.name !== "valid";
     if (!needed || now - pair.lastProbeAt < TRIGGER_GAP_MS) return;
     if (pair.check.name === "waiting") {
-      pair.check = { name: "probing", step: 0, at: now, steps: BRIEF_STEPS };
+      pair.check = probing(now, BRIEF_STEPS);
     } else {
       this.#probe(pair, BASE_MTU, now);
     }
@@ -215,31 +192,22 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
 
   #takeReply(input: Extract<PuncherInput, { type: "reply" }>, now: Millis): void {
     const { reply, socket, from } = input;
-    const question = this.#outstanding.get(reply.txid);
-    if (!question) return;
     const path: DirectPath = { socket, remote: from };
-    if (question.key === undefined) {
-      // A guess hit. The answer proves nothing yet (its id went to many ports), so ask properly.
-      const pair = this.#pairs.add(path, "peer-reflexive");
-      if (pair?.check.name === "waiting") {
-        pair.heard = true;
-        pair.check = { name: "probing", step: 0, at: now, steps: BRIEF_STEPS };
-      }
-      return;
-    }
-    if (question.key !== pathKey(path)) return;
-    this.#outstanding.delete(reply.txid);
-    const pair = this.#pairs.byKey(question.key);
+    const asked = this.#ledger.answered(reply.txid, pathKey(path));
+    if (!asked) return;
+    // An answered guess proves nothing (its id went to many ports), so ask properly. Only where we guessed, though.
+    const guessed = asked.way === undefined &&
+      this.#remote?.candidates.some(({ address }) => address.host === from.host);
+    const pair = guessed ? this.#pairs.add(path, "peer-reflexive") : this.#pairs.get(path);
     if (!pair) return;
-    pair.heard = true;
-    if (question.size >= BASE_MTU) {
-      pair.rtt = now - question.sentAt;
-      if (pair.check.name === "valid") {
-        pair.check = { name: "valid", at: now + UPKEEP_MS, misses: 0 };
-      }
+    pair.heardAt = now;
+    if (asked.size >= BASE_MTU) {
+      pair.rtt = now - asked.sentAt;
+      pair.answeredAt = now;
+      if (pair.check.name === "valid") pair.check = freshlyValid(now);
       this.#judge(pair, now);
     } else if (pair.check.name === "waiting") {
-      pair.check = { name: "probing", step: 0, at: now, steps: BRIEF_STEPS };
+      pair.check = probing(now, BRIEF_STEPS);
     }
   }
 
@@ -252,10 +220,11 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
   // --- proofs ---------------------------------------------------------------------------------------------------------
 
   #judge(pair: Pair, now: Millis): void {
-    if (pair.check.name === "valid" || pair.rtt === undefined || !pair.carriedHere) return;
-    pair.check = { name: "valid", at: now + UPKEEP_MS, misses: 0 };
+    if (pair.check.name === "valid" || !isProven(pair, now)) return;
+    pair.check = freshlyValid(now);
     const { path, kind, rtt } = pair;
     this.#out.push({ type: "validated", path, kind, rtt, mtu: BASE_MTU });
+    this.#exchange.succeeded();
     this.#endGuess();
   }
 
@@ -263,7 +232,7 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
     const pair = this.#pairs.get(path);
     if (!pair) return;
     forgetProofs(pair);
-    pair.check = { name: "probing", step: 0, at: now, steps: ACTIVE_STEPS };
+    pair.check = probing(now, ACTIVE_STEPS);
     if (isSamePath(path, this.#inUse)) this.#inUse = undefined;
   }
 
@@ -274,8 +243,13 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
       const { check, path } = pair;
       if (check.name === "waiting" || check.at > now) continue;
       if (this.#leftAlone(path, check.name)) continue;
-      if (check.name === "probing") this.#step(pair, check, now);
-      else this.#lookAfter(pair, check, now);
+      const next = checkAgain(pair, now);
+      if (next) this.#probe(pair, BASE_MTU, now);
+      else {
+        forgetProofs(pair);
+        this.#out.push({ type: "invalidated", path });
+      }
+      pair.check = next ?? { name: "waiting" };
     }
     const state = this.#state;
     if (state.name === "active") {
@@ -291,33 +265,11 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
     return check === "valid" && isSamePath(path, this.#inUse);
   }
 
-  #step(pair: Pair, check: Extract<Pair["check"], { name: "probing" }>, now: Millis): void {
-    this.#probe(pair, BASE_MTU, now);
-    const wait = check.steps[check.step];
-    pair.check = wait === undefined
-      ? { name: "waiting" }
-      : { ...check, step: check.step + 1, at: now + wait };
-  }
-
-  #lookAfter(pair: Pair, check: Extract<Pair["check"], { name: "valid" }>, now: Millis): void {
-    if (check.misses >= UPKEEP_MISSES) {
-      forgetProofs(pair);
-      pair.check = { name: "waiting" };
-      this.#out.push({ type: "invalidated", path: pair.path });
-      return;
-    }
-    this.#probe(pair, BASE_MTU, now);
-    const wait = Math.max(UPKEEP_RETRY_MS, 2 * (pair.rtt ?? 0));
-    pair.check = { name: "valid", at: now + wait, misses: check.misses + 1 };
-  }
-
   #probe(pair: Pair, size: number, now: Millis): void {
-    const { codec, random } = this.#options;
-    const txid = toHex(random(PROBE_TXID_BYTES));
-    this.#outstanding.set(txid, { key: pathKey(pair.path), size, sentAt: now });
-    bound(this.#outstanding, MAX_OUTSTANDING);
+    const { codec } = this.#options;
+    const txid = this.#ledger.ask({ way: pathKey(pair.path), size, sentAt: now });
     pair.lastProbeAt = now;
-    const datagram = codec.probe(txid, { size, probeBack: !pair.carriedHere });
+    const datagram = codec.probe(txid, { size, probeBack: !carriesHere(pair, now) });
     this.#out.push({ type: "send", socket: pair.path.socket, to: pair.path.remote, datagram });
   }
 
@@ -340,11 +292,11 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
         return;
       }
       const plan = guessPlan(this.#local, this.#remote);
-      const facts = { plan, allowed: this.#options.guessing !== false };
-      for (const told of attemptOutcomes(this.#pairs, facts)) {
+      const facts = { plan, allowed: this.#policy.allowed };
+      for (const told of attemptOutcomes(this.#pairs, { ...facts, since: state.since })) {
         this.#out.push({ type: "outcome", ...told });
       }
-      this.#exchange = { ...this.#exchange, at: now + this.#exchange.wait };
+      this.#exchange.failed(now);
       this.#state = { name: "background", round: 0, at: now + BUSY_ROUND_MS };
     } else if (state.name === "background" && state.at <= now) {
       this.#backgroundRound(state.round, now);
@@ -353,18 +305,19 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
 
   #backgroundRound(round: number, now: Millis): void {
     this.#round(now);
-    const jitter = 0.9 + 0.1 * this.#options.random(1)[0]! / 255;
-    const idle = Math.min(BUSY_ROUND_MS * 2 ** Math.min(round + 1, 16), IDLE_ROUND_MS);
-    const wait = this.#busy ? BUSY_ROUND_MS : idle;
-    this.#state = { name: "background", round: round + 1, at: now + wait * jitter };
-    if (this.#options.codec.role !== "agent" || this.#exchange.at > now) return;
-    const wanted = Math.min(this.#exchange.wait * 2, EXCHANGE_MAX_MS);
-    this.#exchange = { at: now + wanted, wait: wanted };
-    this.#out.push({ type: "exchange" });
+    const share = this.#options.random(1)[0]! / 255;
+    const wait = roundWait(round, { busy: this.#busy, share });
+    this.#state = { name: "background", round: round + 1, at: now + wait };
+    if (this.#options.codec.role === "agent" && this.#exchange.due(now)) {
+      this.#out.push({ type: "exchange" });
+    }
   }
 
   /** One small probe to whatever is not proven. */
   #round(now: Millis): void {
+    this.#pairs.retain(({ kind, check, heardAt }) =>
+      kind !== "peer-reflexive" || check.name !== "waiting" || now - heardAt < FORGET_MS
+    );
     for (const pair of this.#pairs) {
       if (pair.check.name === "waiting") this.#probe(pair, MIN_PROBE_BYTES, now);
     }
@@ -384,8 +337,7 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
         continue;
       }
       const at = now + Math.max(0, ++index - BURST) * PACE_MS;
-      forgetProofs(pair);
-      pair.check = { name: "probing", step: 0, at, steps: ACTIVE_STEPS };
+      pair.check = probing(at, ACTIVE_STEPS);
     }
     const idle = index === 0 && !this.#remote;
     if (!idle && this.#state.name !== "settled") this.#state = { name: "active", since: now };
@@ -397,18 +349,14 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
   // --- guessing -------------------------------------------------------------------------------------------------------
 
   #guessDue(state: Extract<PuncherState, { name: "active" }>): Millis | undefined {
-    if (this.#guess.running || this.#options.guessing === false) return undefined;
-    const plan = guessPlan(this.#local, this.#remote);
-    if (!plan || plan.side === "both-dependent") return undefined;
-    const at = state.since + Math.max(GUESS_AFTER_MS, 1.5 * (this.#options.relayRtt ?? 100));
-    const notBefore = this.#guessedAt === undefined ? 0 : this.#guessedAt + GUESS_AGAIN_MS;
-    return notBefore > at ? undefined : at;
+    if (this.#guess.running) return undefined;
+    return this.#policy.dueAt(guessPlan(this.#local, this.#remote), state.since);
   }
 
   #startGuess(now: Millis): void {
     const plan = guessPlan(this.#local, this.#remote);
-    if (!plan || plan.side === "both-dependent" || this.#pairs.anyValid) return;
-    this.#guessedAt = now;
+    if (!this.#policy.useful(plan) || this.#pairs.anyValid) return;
+    this.#policy.started(now);
     // The socket that an earlier guess won, if any, leads nowhere any more.
     this.#closeGuessSockets(undefined);
     const { family, side, targets } = plan;
@@ -422,11 +370,8 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
     const wasRunning = this.#guess.running;
     const packets = this.#guess.due(now);
     if (packets.length > 0) {
-      const { codec, random } = this.#options;
-      const txid = toHex(random(PROBE_TXID_BYTES));
-      this.#outstanding.set(txid, { key: undefined, size: MIN_PROBE_BYTES, sentAt: now });
-      bound(this.#outstanding, MAX_OUTSTANDING);
-      const datagram = codec.probe(txid, { size: MIN_PROBE_BYTES });
+      const txid = this.#ledger.ask({ way: undefined, size: MIN_PROBE_BYTES, sentAt: now });
+      const datagram = this.#options.codec.probe(txid, { size: MIN_PROBE_BYTES });
       for (const { socket, to } of packets) this.#out.push({ type: "send", socket, to, datagram });
     }
     if (wasRunning && !this.#guess.running) this.#endGuess();
@@ -460,7 +405,6 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
     this.#guess.stop();
     this.#closeGuessSockets(undefined);
     this.#pairs.retain(() => false);
-    this.#outstanding.clear();
     this.#state = { name: "stopped" };
   }
 }
