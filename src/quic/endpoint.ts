@@ -89,18 +89,19 @@ export class QuicEndpoint implements ConnectionHost {
 
   /**
    * Starts a connection as client. With `session` (from an earlier connection's `native.session()`) it offers 0-RTT.
+   * Without `serverName` the engine checks the certificate's chain only, and the owner has to check its name.
    *
    * @throws {RangeError} where the process holds as many connections as it may
    */
   connect(
-    options: ConnectionOptions & { serverName: string; session?: Uint8Array },
+    options: ConnectionOptions & { serverName?: string; session?: Uint8Array },
   ): QuicConnection {
     if (this.size >= MAX_CONNECTIONS) {
       throw new RangeError(`Cannot open a connection as ${MAX_CONNECTIONS} are open`);
     }
     const id = this.#newId();
     const native = EngineConnection.connect(
-      options.serverName,
+      options.serverName ?? null,
       id,
       options.local,
       options.peer,

@@ -145,6 +145,7 @@ class Connector {
     const client = this.#client;
     const { agent, pin } = announced;
     const egress = new TunnelEgress(tunnelId, client.wires);
+    const { rttMs } = client.link.status();
     client.endpoint.accept(packet, RELAYED_AGENT, RELAYED_CONNECTOR, {
       config: client.tunnelConfig,
       egress,
@@ -156,8 +157,9 @@ class Connector {
           peer: agent,
           egress,
           log: client.log,
+          ...(rttMs === null ? {} : { relayRttMs: rttMs }),
           verify: (certificates) =>
-            client.verify(certificates, { kind: "agent", name: agent, pin }),
+            Promise.resolve(client.verify(certificates, { kind: "agent", name: agent, pin })),
           accept: (request) => this.#accept(announced, request),
           onOpen: (opened) => {
             client.log.info("tunnel open", { agent, ms: Math.round(opened.openedMs ?? 0) });

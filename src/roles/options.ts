@@ -84,15 +84,23 @@ export interface ProgressReport {
   finish(note?: string): void;
 }
 
+/** Paints text where colours are wanted; elsewhere it answers the text as it is. */
+export type DemoPaint = Readonly<
+  Record<"bold" | "dim" | "green" | "red" | "cyan", (text: string) => string>
+>;
+
 /** `postern demo`. */
 export interface DemoOptions {
   readonly log: Logger;
   readonly signal: AbortSignal;
   /** Ends by itself after the run; else it stays so that a person can try things. */
   readonly once: boolean;
-  /** One line for the person (or, with `json`, one object a line for programs); goes to stdout. */
+  /** One line for the person (or, with `json`, the one document for programs); goes to stdout. */
   readonly say: (line: string) => void;
-  /** Say JSON. */
+  /** Shows on a terminal what is being done just now, until the next line; `undefined`: nothing any more. */
+  readonly working: (what: string | undefined) => void;
+  readonly paint: DemoPaint;
+  /** Say one JSON document when the steps are done. */
   readonly json: boolean;
   /** A progress bar on terminals, plain lines elsewhere. */
   readonly progress: (label: string, totalBytes: number) => ProgressReport;
@@ -100,4 +108,8 @@ export interface DemoOptions {
   readonly state?: string;
   /** Only the relayed path. */
   readonly noDirect: boolean;
+  /** How much to carry each way, in bytes. */
+  readonly transferBytes: number;
+  /** How a person starts this program, for lines that can be copied. */
+  readonly self: string;
 }

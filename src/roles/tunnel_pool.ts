@@ -8,10 +8,15 @@ import { FlowRefused, type TcpFlow } from "../mux/mod.ts";
 import { RELAYED_AGENT, RELAYED_CONNECTOR, Tunnel, TunnelEgress } from "../tunnel/mod.ts";
 import type { Client } from "./client.ts";
 
+type Grant = RelayMessageOf<"granted">;
+
 /** A service that somebody waits for. */
 interface Wanted {
   readonly service: string;
+  /** Resolves when it is open. */
   readonly tunnel: PromiseWithResolvers<Tunnel>;
+  /** What the relay answers. */
+  readonly grant: PromiseWithResolvers<Grant>;
 }
 
 /** See the module's head. */
@@ -53,7 +58,7 @@ export class TunnelPool {
   async tunnelFor(service: string): Promise<Tunnel> {
     if (this.granted && !this.granted.includes(service)) throw this.#notGranted(service);
     for (const tunnel of this.#tunnels.values()) {
-      if (!tunnel.closed && tunnel.services.includes(service)) {
+      if (!tunnel.closed && tunnel.peer !== "" && tunnel.services.includes(service)) {
         await tunnel.ready;
         return tunnel;
       }
@@ -63,9 +68,14 @@ export class TunnelPool {
     }
     const id = toHex(crypto.getRandomValues(new Uint8Array(8)));
     const tunnel = Promise.withResolvers<Tunnel>();
+    const grant = Promise.withResolvers<Grant>();
     tunnel.promise.catch(() => {});
-    this.#wanted.set(id, { service, tunnel });
+    grant.promise.catch(() => {});
+    const wanted: Wanted = { service, tunnel, grant };
+    this.#wanted.set(id, wanted);
     this.#client.link.tell({ type: "connect", tunnelId: id, service });
+    // Right behind the question: the relay reads the one before it forwards the other, so nobody waits for its answer.
+    if (this.#client.link.connected) this.#open(id, wanted);
     return tunnel.promise;
   }
 
@@ -97,7 +107,7 @@ export class TunnelPool {
   }
 
   #granted(grant: RelayMessageOf<"granted">, resumed: boolean): void {
-    const { tunnelId, connector, serverName, pin, services } = grant;
+    const { tunnelId, connector, services } = grant;
     const client = this.#client;
     if (resumed) {
       // The relay forwards again: what QUIC waits to send again need not wait for its timer.
@@ -109,18 +119,31 @@ export class TunnelPool {
       client.link.tell({ type: "disconnect", tunnelId });
       return;
     }
+    wanted.grant.resolve(grant);
+    const tunnel = this.#tunnels.get(tunnelId) ?? this.#open(tunnelId, wanted);
+    tunnel.peer = connector;
+    tunnel.services = services;
+  }
+
+  /** Starts the tunnel's handshake. Who is at the other end is checked when the relay has said who it should be. */
+  #open(tunnelId: string, wanted: Wanted): Tunnel {
+    const client = this.#client;
     const egress = new TunnelEgress(tunnelId, client.wires);
+    const { rttMs } = client.link.status();
     const tunnel = Tunnel.create({
       id: tunnelId,
       end: "agent",
-      peer: connector,
+      peer: "",
       egress,
       log: client.log,
-      verify: (certificates) =>
-        client.verify(certificates, { kind: "connector", name: connector, pin }),
+      ...(rttMs === null ? {} : { relayRttMs: rttMs }),
+      verify: async (certificates) => {
+        const { connector, pin } = await wanted.grant.promise;
+        return client.verify(certificates, { kind: "connector", name: connector, pin });
+      },
       onOpen: (opened) => {
         client.log.info("tunnel open", {
-          connector,
+          connector: opened.peer,
           path: opened.path,
           ms: Math.round(opened.openedMs ?? 0),
         });
@@ -129,12 +152,14 @@ export class TunnelPool {
         wanted.tunnel.resolve(opened);
       },
       onClosed: (closed, reason) => {
+        const connector = closed.peer;
         client.log.info("tunnel closed", { connector, reason: reason.text || reason.by });
         this.#tunnels.delete(tunnelId);
-        this.#wanted.delete(tunnelId);
         client.detach(tunnelId);
+        if (this.#wanted.delete(tunnelId)) {
+          closed.ready.catch((error) => wanted.tunnel.reject(error));
+        }
         client.link.tell({ type: "disconnect", tunnelId });
-        closed.ready.catch((error) => wanted.tunnel.reject(error));
       },
     }, (handler) =>
       client.endpoint.connect({
@@ -142,12 +167,11 @@ export class TunnelPool {
         egress,
         local: RELAYED_AGENT,
         peer: RELAYED_CONNECTOR,
-        serverName,
         handler,
       }));
-    tunnel.services = services;
     this.#tunnels.set(tunnelId, tunnel);
     client.attach(tunnel);
+    return tunnel;
   }
 
   #refused(tunnelId: string, service: string, reason: string, message: string): void {
@@ -160,7 +184,10 @@ export class TunnelPool {
         ? "target-timeout"
         : "target-unreachable";
     this.#client.log.debug("tunnel refused", { service, reason });
-    wanted?.tunnel.reject(new FlowRefused(refusal, message));
+    const refused = new FlowRefused(refusal, message);
+    wanted?.tunnel.reject(refused);
+    wanted?.grant.reject(refused);
+    this.#tunnels.get(tunnelId)?.close(message.slice(0, 200));
   }
 
   #setGranted(services: readonly string[]): void {

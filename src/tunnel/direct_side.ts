@@ -34,7 +34,7 @@ import {
 import type { Mac, RandomBytes } from "../qad/mod.ts";
 import { MAX_PACKET, type NativePathEvent } from "../quic/mod.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
-import { PathMover } from "./path_mover.ts";
+import { moveTo, type PathEnds } from "./path_mover.ts";
 import { isRelayed, RELAYED_AGENT, RELAYED_CONNECTOR } from "./sealed.ts";
 import type { Tunnel } from "./tunnel.ts";
 import type { TunnelMessage } from "./tunnel_message.ts";
@@ -89,7 +89,6 @@ export interface PathChange {
 export class DirectSide {
   readonly #tunnel: Tunnel;
   readonly #options: DirectSideOptions;
-  readonly #mover: PathMover;
   readonly #outcomes = new Map<4 | 6, AttemptOutcome>();
   readonly #listeners = new Set<(change: PathChange) => void>();
   #paths: Driver<TunnelPathsInput, TunnelPathsOutput> | undefined;
@@ -103,8 +102,6 @@ export class DirectSide {
   #sent = false;
   #packetsSeen = 0;
   #lastMoveAt: number;
-  /** The reason of the move under way. */
-  #why = "";
   /** From asking for the tunnel until the first direct path was in use, in milliseconds. */
   directAfterMs: number | undefined;
   pathChanges = 0;
@@ -113,15 +110,6 @@ export class DirectSide {
     this.#tunnel = tunnel;
     this.#options = options;
     this.#lastMoveAt = tunnel.startedAt;
-    this.#mover = new PathMover(tunnel.connection, {
-      moved: ({ local, peer }) => this.#moved(local, peer, this.#why),
-      failed: ({ local, peer }) => {
-        options.log.debug("path cannot be used", { peer: tunnel.peer, remote: peer.key });
-        if (isRelayed(peer)) return;
-        const path: DirectPath = { socket: options.sockets.idOf(local), remote: peer };
-        this.#paths?.tell({ type: "migration-failed", path });
-      },
-    });
     tunnel.egress.onTransmit = () => this.#noteTraffic();
   }
 
@@ -186,11 +174,7 @@ export class DirectSide {
 
   /** QUIC tells of a path. */
   pathEvent(event: NativePathEvent): void {
-    if (this.#tunnel.end === "agent") {
-      this.#mover.pathEvent(event);
-      return;
-    }
-    if (event.type === "PeerMigrated") {
+    if (this.#tunnel.end === "connector" && event.type === "PeerMigrated") {
       const { local, peer } = this.#tunnel.connection;
       this.#moved(local, peer, "the agent moved");
     }
@@ -198,7 +182,6 @@ export class DirectSide {
 
   stop(): void {
     clearTimeout(this.#noteTimer);
-    this.#mover.stop();
     this.#paths?.tell({ type: "stop" });
     this.#paths?.stop();
     this.#options.sockets.close(this.#guessSockets);
@@ -263,16 +246,7 @@ export class DirectSide {
         sockets.get(output.socket)?.send(output.to, output.datagram, output.datagram.length);
         return;
       case "use":
-        this.#why = output.reason;
-        if (!output.path) {
-          this.#mover.move({ local: RELAYED_AGENT, peer: RELAYED_CONNECTOR });
-        } else {
-          const socket = sockets.get(output.path.socket);
-          if (!socket) return;
-          if (output.path.socket !== 0) tunnel.egress.setSocket(output.path.remote, socket);
-          this.#mover.move({ local: socket.local, peer: output.path.remote });
-        }
-        return;
+        return this.#use(output.path, output.reason);
       case "mtu":
         tunnel.egress.setPathMtu(output.path.remote, output.mtu);
         return;
@@ -297,6 +271,24 @@ export class DirectSide {
       case "dropped":
         return;
     }
+  }
+
+  #use(path: DirectPath | undefined, reason: string): void {
+    const { sockets, log } = this.#options;
+    const { connection, egress, peer } = this.#tunnel;
+    let ends: PathEnds = { local: RELAYED_AGENT, peer: RELAYED_CONNECTOR };
+    if (path) {
+      const socket = sockets.get(path.socket);
+      if (!socket) return;
+      if (path.socket !== 0) egress.setSocket(path.remote, socket);
+      ends = { local: socket.local, peer: path.remote };
+    }
+    if (moveTo(connection, ends)) {
+      this.#moved(ends.local, ends.peer, reason);
+      return;
+    }
+    log.debug("path cannot be used", { peer, remote: path?.remote.key ?? "relayed" });
+    if (path) this.#paths?.tell({ type: "migration-failed", path });
   }
 
   #moved(local: Address, peer: Address, reason: string): void {

@@ -31,6 +31,16 @@ export const TUNNEL_IDLE_TIMEOUT = 180_000;
 /** Between signs of life on an idle tunnel: under the 30 s after which common NATs forget a mapping (RFC 4787 §4.3 allows 120 s). */
 const KEEP_ALIVE_INTERVAL = 20_000;
 
+/**
+ * When the handshake's packets are sent again, in milliseconds: after a little more than a round trip over the relay, which
+ * is about twice our own to the relay; then later and later, until QUIC's own timers have long taken over.
+ */
+const RESEND_MIN = 30;
+const RESEND_MAX = 600;
+const RESENDS = 5;
+/** Round trip to the relay while it is not known, in milliseconds. */
+const DEFAULT_RELAY_RTT = 60;
+
 /** Pings that may be under way; the next one is refused. */
 const MAX_PINGS = 64;
 
@@ -38,14 +48,17 @@ const MAX_PINGS = 64;
 export interface TunnelOptions {
   readonly id: string;
   readonly end: TunnelEnd;
-  /** The other end's name. */
+  /** The other end's name; an agent may learn it only with the relay's answer. */
   readonly peer: string;
   readonly egress: TunnelEgress;
   readonly log: Logger;
   /**
-   * Checks who is at the other end, from its certificates (DER, its own first). Answers why it is refused; `undefined`: welcome.
+   * Checks who is at the other end, from its certificates (DER, its own first). Answers why it is refused; `undefined`:
+   * welcome. Nothing is sent or believed before it has answered.
    */
-  readonly verify: (certificates: Uint8Array[]) => string | undefined;
+  readonly verify: (certificates: Uint8Array[]) => Promise<string | undefined>;
+  /** Round trip to the relay in milliseconds, as far as known: paces the first packets. */
+  readonly relayRttMs?: number;
   /** Connector: finds the connection to the service of a flow. Throws {@linkcode FlowRefused}. */
   readonly accept?: (request: FlowRequest) => Promise<ByteConn>;
   readonly onOpen?: (tunnel: Tunnel) => void;
@@ -56,7 +69,8 @@ export interface TunnelOptions {
 export class Tunnel {
   readonly id: string;
   readonly end: TunnelEnd;
-  readonly peer: string;
+  /** The other end's name; empty while an agent does not know it yet. */
+  peer: string;
   readonly egress: TunnelEgress;
   readonly mux: Mux;
   readonly startedAt: number = performance.now();
@@ -74,6 +88,7 @@ export class Tunnel {
   #verified = false;
   #nextPing = 1;
   #keepAlive: ReturnType<typeof setInterval> | undefined;
+  #resend: ReturnType<typeof setTimeout> | undefined;
   #packetsSeen = 0;
 
   private constructor(connection: QuicConnection, options: TunnelOptions) {
@@ -84,6 +99,8 @@ export class Tunnel {
     this.peer = options.peer;
     this.egress = options.egress;
     this.#open.promise.catch(() => {});
+    const rtt = options.relayRttMs ?? DEFAULT_RELAY_RTT;
+    this.#armResend(Math.min(RESEND_MAX, RESEND_MIN + 2.2 * rtt), RESENDS);
     this.mux = new Mux(connection, {
       peer: options.peer,
       sendAbort: (stream) => this.send({ type: "abort", stream }),
@@ -104,7 +121,7 @@ export class Tunnel {
   /** The handler looks the tunnel up at each call: the engine calls nobody before the first packet is in. */
   static #handler(cell: { tunnel?: Tunnel }): ConnectionHandler {
     return {
-      established: () => cell.tunnel!.#established(),
+      established: () => void cell.tunnel!.#established(),
       stream: (stream) => cell.tunnel!.#stream(stream),
       path: (event) => cell.tunnel!.#path(event),
       closed: (reason) => cell.tunnel!.#closed(reason),
@@ -187,9 +204,12 @@ export class Tunnel {
     this.#connection.close(0, text);
   }
 
-  #established(): void {
+  async #established(): Promise<void> {
+    clearTimeout(this.#resend);
+    this.egress.dropFlight();
     const certificates = this.#connection.peerCertificates() ?? [];
-    const refusal = this.#options.verify(certificates);
+    const refusal = await this.#options.verify(certificates);
+    if (this.closed) return;
     if (refusal !== undefined) {
       this.#options.log.warn("tunnel refused", { peer: this.peer, reason: refusal });
       this.#connection.close(1, refusal);
@@ -210,6 +230,18 @@ export class Tunnel {
     }
     this.#open.resolve();
     this.#options.onOpen?.(this);
+  }
+
+  /**
+   * A lost packet of the handshake would cost QUIC a second, as it knows no round trip yet. We know about how long an answer
+   * takes, and send the same packets again when it is overdue.
+   */
+  #armResend(delayMs: number, left: number): void {
+    this.#resend = setTimeout(() => {
+      if (this.closed || this.#connection.established) return;
+      this.egress.resendFlight();
+      if (left > 1) this.#armResend(delayMs * 1.6, left - 1);
+    }, delayMs);
   }
 
   #stream(stream: QuicStream): void {
@@ -258,6 +290,7 @@ export class Tunnel {
 
   #closed(reason: CloseReason): void {
     clearInterval(this.#keepAlive);
+    clearTimeout(this.#resend);
     this.direct?.stop();
     const why = reason.text ||
       (reason.by === "timeout" ? "the other end does not answer" : "it was closed");

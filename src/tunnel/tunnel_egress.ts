@@ -15,6 +15,9 @@ const BARE = new Uint8Array(0);
  */
 export const UNPROVEN_PACKET = 1350;
 
+/** Of a handshake, kept for sending it once more, in bytes: a client's flight is one packet, a server's about three. */
+const MAX_FLIGHT_BYTES = 16 * 1024;
+
 /** How a tunnel reaches the network. */
 export interface TunnelWires {
   /** The relay socket: control connection and relayed path. */
@@ -32,6 +35,9 @@ export class TunnelEgress implements Egress {
   /** QUIC packet sizes that were proven, per peer address. */
   readonly #sizes = new Map<string, number>();
   #relayedSize = UNPROVEN_PACKET;
+  /** Copies of what was sent on the relayed path while the handshake runs; `undefined` when it is over. */
+  #flight: { data: Uint8Array; segmentSize: number }[] | undefined = [];
+  #flightBytes = 0;
   /** Called when the tunnel sends. */
   onTransmit: (() => void) | undefined;
   #blocked: UdpSocket;
@@ -84,12 +90,33 @@ export class TunnelEgress implements Egress {
       const relay = this.#wires.relayAddress();
       if (!relay) return data.length;
       this.#blocked = this.#wires.relaySocket;
+      if (this.#flight && this.#flightBytes + data.length <= MAX_FLIGHT_BYTES) {
+        this.#flight.push({ data: data.slice(), segmentSize });
+        this.#flightBytes += data.length;
+      }
       return this.#blocked.send(relay, data, segmentSize);
     }
     this.#blocked = this.#sockets.size > 0
       ? this.#sockets.get(peer.key) ?? this.#wires.p2pSocket
       : this.#wires.p2pSocket;
     return this.#blocked.send(peer, data, segmentSize);
+  }
+
+  /**
+   * Sends the handshake's packets once more, as they were. QUIC itself would wait for a second before it does, as it knows
+   * no round trip yet; a packet that arrives twice is dropped by the other end.
+   */
+  resendFlight(): void {
+    const relay = this.#wires.relayAddress();
+    if (!relay) return;
+    for (const { data, segmentSize } of this.#flight ?? []) {
+      this.#wires.relaySocket.send(relay, data, segmentSize);
+    }
+  }
+
+  /** The handshake is over: its packets need not be kept. */
+  dropFlight(): void {
+    this.#flight = undefined;
   }
 
   writable(): Promise<void> {
