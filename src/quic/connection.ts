@@ -84,6 +84,10 @@ export class QuicConnection implements StreamHost {
   #established = false;
   #closed = false;
   #localClose: { code: number; text: string } | undefined;
+  /** The engine knows of {@linkcode #localClose}. */
+  #closeSaid = false;
+  /** Everything that the handshake wanted to send has been sent since it was complete. */
+  #handshakeSent = false;
   #strayCheckAt = 0;
   #streamCredit: PromiseWithResolvers<void> | undefined;
   #local: Address;
@@ -205,12 +209,23 @@ export class QuicConnection implements StreamHost {
   close(code = 0, text = ""): void {
     if (this.#closed || this.#localClose) return;
     this.#localClose = { code, text };
+    if (!this.#established || this.#handshakeSent) this.#sayClose();
+    this.touched();
+  }
+
+  /**
+   * Tells the engine to close. Not while the last flight of a client's handshake waits: the engine would send neither that
+   * nor the close, and the connection would live on until it idles out.
+   */
+  #sayClose(): void {
+    if (this.#closeSaid || !this.#localClose) return;
+    this.#closeSaid = true;
+    const { code, text } = this.#localClose;
     try {
       this.native.close(true, code, encodeUtf8(text));
     } catch {
       // Already closing: the peer was first.
     }
-    this.touched();
   }
 
   // --- for streams and the tunnel ---
@@ -299,7 +314,17 @@ export class QuicConnection implements StreamHost {
       } catch {
         result = null;
       }
-      if (result === null) break;
+      if (result === null) {
+        if (this.#established && !this.#handshakeSent) {
+          this.#handshakeSent = true;
+          // A close that had to wait goes right behind it.
+          if (this.#localClose && !this.#closeSaid) {
+            this.#sayClose();
+            continue;
+          }
+        }
+        break;
+      }
       const [length, info] = result;
       made++;
       if (info.to.host !== peer.host || info.to.port !== peer.port) {
