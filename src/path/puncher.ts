@@ -239,6 +239,17 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
   // --- what is due ----------------------------------------------------------------------------------------------------
 
   #run(now: Millis): void {
+    this.#checkPairs(now);
+    const state = this.#state;
+    if (state.name === "active") {
+      const guessAt = this.#guessDue(state);
+      if (guessAt !== undefined && guessAt <= now) this.#startGuess(now);
+    }
+    this.#runGuess(now);
+    this.#settle(now);
+  }
+
+  #checkPairs(now: Millis): void {
     for (const pair of this.#pairs) {
       const { check, path } = pair;
       if (check.name === "waiting" || check.at > now) continue;
@@ -251,13 +262,6 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
       }
       pair.check = next ?? { name: "waiting" };
     }
-    const state = this.#state;
-    if (state.name === "active") {
-      const guessAt = this.#guessDue(state);
-      if (guessAt !== undefined && guessAt <= now) this.#startGuess(now);
-    }
-    this.#runGuess(now);
-    this.#settle(now);
   }
 
   /** The path in use is looked after by the monitor. */
@@ -287,6 +291,7 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
     }
     if (state.name === "settled") {
       this.#restart(now);
+      this.#checkPairs(now);
     } else if (state.name === "active") {
       if (this.#pairs.anyProbing || this.#guess.running || this.#guessDue(state) !== undefined) {
         return;

@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import {
+  type MonitorInput,
+  type MonitorOutput,
+  type MonitorState,
+  PATH_KEEP_ALIVE_MS,
+  PathMonitor,
+} from "../../src/path/mod.ts";
+import { codecs, freshProbe, PEER, probesIn, randomBytes, replyTo, STRANGER, tell } from "./kit.ts";
+
+const { ours, theirs } = codecs();
+const path = { socket: 0, remote: PEER };
+const RTT = 40;
+
+function create(): PathMonitor {
+  return new PathMonitor({ codec: ours, random: randomBytes() });
+}
+
+/** Runs to `end`; probes sent before `deaf` are answered after a round trip. */
+function runTo(monitor: PathMonitor, end: number, options: { deaf?: number } = {}) {
+  const out: { at: number; output: MonitorOutput }[] = [];
+  const replies: { at: number; input: MonitorInput }[] = [];
+  for (let turns = 0;; turns++) {
+    assert.ok(turns < 100_000, "runs hot");
+    const due = Math.min(monitor.deadline() ?? Infinity, replies[0]?.at ?? Infinity);
+    if (due > end) return out;
+    const reply = replies[0]?.at === due ? replies.shift() : undefined;
+    for (const output of tell(monitor, reply?.input ?? { type: "time" }, due)) {
+      out.push({ at: due, output });
+      const [probe] = probesIn([output], theirs);
+      if (!probe || due >= (options.deaf ?? Infinity)) continue;
+      const input = { type: "reply", reply: replyTo(probe), socket: 0, from: PEER } as const;
+      replies.push({ at: due + RTT, input });
+    }
+  }
+}
+
+function inState(name: MonitorState["name"]): { monitor: PathMonitor; now: number } {
+  const monitor = create();
+  if (name === "unused") return { monitor, now: 0 };
+  tell(monitor, { type: "use", path, rtt: RTT }, 0);
+  // The first probe goes out at once; its answer makes the path quiet.
+  runTo(monitor, 100);
+  if (name === "idle") return { monitor, now: 100 };
+  tell(monitor, { type: "traffic", sent: true, received: true }, 100);
+  if (name === "busy") return { monitor, now: 101 };
+  const until = name === "suspect" ? 270 : 2000;
+  runTo(monitor, until, { deaf: 0 });
+  return { monitor, now: until };
+}
+
+const EVENTS: Record<string, MonitorInput> = {
+  use: { type: "use", path, rtt: RTT },
+  release: { type: "release" },
+  traffic: { type: "traffic", sent: true, received: false },
+  unaskedReply: { type: "reply", reply: replyTo(freshProbe(64)), socket: 0, from: PEER },
+  networkChanged: { type: "network-changed" },
+  time: { type: "time" },
+};
+
+/** State × event: where it goes, where not to itself. */
+const MOVES: Record<MonitorState["name"], Partial<Record<string, MonitorState["name"]>>> = {
+  unused: { use: "idle" },
+  idle: { release: "unused", traffic: "busy" },
+  busy: { use: "idle", release: "unused" },
+  suspect: { use: "idle", release: "unused" },
+  dead: { use: "idle", release: "unused" },
+};
+
+for (const state of Object.keys(MOVES) as MonitorState["name"][]) {
+  for (const [event, input] of Object.entries(EVENTS)) {
+    const next = MOVES[state][event] ?? state;
+    Deno.test(`PathMonitor does go from ${state} by ${event} to ${next}`, () => {
+      const { monitor, now } = inState(state);
+      assert.equal(monitor.state.name, state);
+      tell(monitor, input, now);
+      assert.equal(monitor.state.name, next);
+      const deadline = monitor.deadline();
+      const rests = next === "unused" || next === "dead";
+      assert.equal(deadline === undefined, rests);
+      assert.ok(rests || deadline! > now, `deadline ${deadline} at ${now}`);
+    });
+  }
+}
+
+Deno.test("PathMonitor does keep an idle path alive at the NAT's pace", () => {
+  const { monitor } = inState("idle");
+  const sent = runTo(monitor, 600_000).filter(({ output }) => output.type === "send");
+  assert.ok(sent.length <= 600_000 / (PATH_KEEP_ALIVE_MS * 0.8) + 1, `${sent.length}`);
+  assert.ok(sent.length >= 600_000 / PATH_KEEP_ALIVE_MS - 1, `${sent.length}`);
+});
+
+Deno.test("PathMonitor does tell a dead path once, soon, and then is silent", () => {
+  const { monitor } = inState("busy");
+  const out = runTo(monitor, 10_000, { deaf: 0 });
+  const dead = out.filter(({ output }) => output.type === "dead");
+  assert.equal(dead.length, 1);
+  assert.ok(dead[0]!.at <= 100 + 300, `dead at ${dead[0]!.at}`);
+  assert.equal(out.at(-1), dead[0]);
+});
+
+Deno.test("PathMonitor does find an idle path dead at the latest after a keep-alive", () => {
+  const { monitor } = inState("idle");
+  const dead = runTo(monitor, 30_000, { deaf: 0 }).find(({ output }) => output.type === "dead");
+  assert.ok(dead && dead.at <= PATH_KEEP_ALIVE_MS + 1000, `dead at ${dead?.at}`);
+});
+
+Deno.test("PathMonitor does go back to rest when a suspicion was wrong", () => {
+  const { monitor, now } = inState("suspect");
+  const out = runTo(monitor, now + 10_000);
+  assert.ok(!out.some(({ output }) => output.type === "dead"));
+  assert.equal(monitor.state.name, "idle");
+});
+
+Deno.test("PathMonitor does wait longer while packets still come in, not for ever", () => {
+  const { monitor } = inState("busy");
+  let deadAt: number | undefined;
+  for (let now = 100; now < 5000 && deadAt === undefined; now += 10) {
+    const out = [
+      ...tell(monitor, { type: "traffic", sent: true, received: true }, now),
+      ...tell(monitor, { type: "time" }, now),
+    ];
+    if (out.some(({ type }) => type === "dead")) deadAt = now;
+  }
+  assert.ok(deadAt && deadAt > 1000 && deadAt < 3500, `dead at ${deadAt}`);
+});
+
+Deno.test("PathMonitor does smooth the round trip and ignore answers from elsewhere", () => {
+  const monitor = create();
+  const [asked] = probesIn(tell(monitor, { type: "use", path, rtt: 40 }, 0), theirs);
+  const reply = replyTo(asked!);
+  assert.deepEqual(tell(monitor, { type: "reply", reply, socket: 0, from: STRANGER }, 50), []);
+  assert.deepEqual(tell(monitor, { type: "reply", reply, socket: 0, from: PEER }, 80), [
+    { type: "alive", path, rtt: 45 },
+  ]);
+});
+
+Deno.test("PathMonitor does withstand any sequence of inputs", () => {
+  const step = fc.tuple(fc.constantFrom(...Object.keys(EVENTS)), fc.integer({ min: 0, max: 2000 }));
+  fc.assert(fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+    const monitor = create();
+    let now = 0;
+    for (const [event, wait] of steps) {
+      now += wait;
+      runTo(monitor, now, { deaf: now - (wait % 2) * 1e9 });
+      tell(monitor, EVENTS[event]!, now);
+      const deadline = monitor.deadline();
+      assert.ok(deadline === undefined || deadline > now, `deadline ${deadline} at ${now}`);
+    }
+  }));
+});
