@@ -5,6 +5,7 @@
 export * from "./config.ts";
 export * from "./connection.ts";
 export * from "./connection_id.ts";
+export * from "./describe_close.ts";
 export * from "./endpoint.ts";
 export type { NativeConfig, NativePathEvent } from "./engine.ts";
 export * from "./migration.ts";

@@ -8,7 +8,7 @@ import { formatHostPort, parseHostPort, UserError } from "../core/mod.ts";
 import { loadSettings, saveSettings } from "../identity/mod.ts";
 import { NameSchema } from "../identity/schemas.ts";
 import { FlowRefused, type FlowRequest } from "../mux/mod.ts";
-import type { ConnectionHandler } from "../quic/mod.ts";
+import { type ConnectionHandler, describeClose } from "../quic/mod.ts";
 import { RELAYED_AGENT, RELAYED_CONNECTOR, Tunnel, TunnelEgress } from "../tunnel/mod.ts";
 import { Client, DRAIN_MS } from "./client.ts";
 import { answerAsk } from "./client_asks.ts";
@@ -166,7 +166,7 @@ class Connector {
             opened.direct?.start();
           },
           onClosed: (_tunnel, reason) => {
-            client.log.info("tunnel closed", { agent, reason: reason.text || reason.by });
+            client.log.info("tunnel closed", { agent, reason: describeClose(reason) });
             this.#forget(tunnelId);
           },
         }, (made) => {

@@ -19,7 +19,12 @@ import {
 import { type Clock, Driver, type Logger, messageOf } from "../core/mod.ts";
 import { parsePeerCertificate, type PeerIdentity, serverNameOf } from "../identity/mod.ts";
 import { encodeQadAddress } from "../qad/mod.ts";
-import type { ConnectionHandler, QuicConnection, QuicStream } from "../quic/mod.ts";
+import {
+  type ConnectionHandler,
+  describeClose,
+  type QuicConnection,
+  type QuicStream,
+} from "../quic/mod.ts";
 import type { Enrolment } from "../relay/enrolment.ts";
 import type { Forwarder } from "../relay/forwarder.ts";
 import {
@@ -114,7 +119,7 @@ export class RelayClients {
         this.#options.log.info("client left", {
           kind: client.identity?.kind,
           name: client.identity?.name,
-          reason: reason.text || reason.by,
+          reason: describeClose(reason),
         });
       },
     };

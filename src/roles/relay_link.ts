@@ -32,7 +32,13 @@ import {
 } from "../core/mod.ts";
 import { VERSION } from "../core/version.ts";
 import { decodeQadAddress } from "../qad/mod.ts";
-import type { CloseReason, NativeConfig, QuicConnection, QuicEndpoint } from "../quic/mod.ts";
+import {
+  type CloseReason,
+  describeClose,
+  type NativeConfig,
+  type QuicConnection,
+  type QuicEndpoint,
+} from "../quic/mod.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
 import { socketEgress } from "./socket_egress.ts";
 import type { RelayLinkStatus } from "./status.ts";
@@ -294,34 +300,6 @@ export class RelayLink {
       }
     }
     this.#options.output(output);
-  }
-}
-
-/** An end of a connection in words. */
-export function describeClose(reason: CloseReason): string {
-  if (reason.text) return reason.text;
-  if (reason.by === "timeout") return "it does not answer";
-  if (!reason.application && reason.code >= 0x100 && reason.code < 0x200) {
-    return describeTlsAlert(reason.code - 0x100, reason.by);
-  }
-  return reason.code === 0 ? "it was closed" : `it was closed with code ${reason.code}`;
-}
-
-/** TLS alerts (RFC 8446 §6) that a person meets here. */
-function describeTlsAlert(alert: number, by: CloseReason["by"]): string {
-  const whose = by === "peer" ? "our certificate" : "its certificate";
-  switch (alert) {
-    case 42:
-    case 46:
-    case 48:
-      return `${whose} is not of this network`;
-    case 44:
-    case 45:
-      return `${whose} has expired`;
-    case 116:
-      return "it wants a certificate";
-    default:
-      return `the TLS handshake failed (alert ${alert})`;
   }
 }
 

@@ -5,6 +5,7 @@
 import type { ClientOutput, RelayMessageOf } from "../control/mod.ts";
 import { toHex } from "../core/mod.ts";
 import { FlowRefused, type TcpFlow } from "../mux/mod.ts";
+import { describeClose } from "../quic/mod.ts";
 import { RELAYED_AGENT, RELAYED_CONNECTOR, Tunnel, TunnelEgress } from "../tunnel/mod.ts";
 import type { Client } from "./client.ts";
 
@@ -153,7 +154,7 @@ export class TunnelPool {
       },
       onClosed: (closed, reason) => {
         const connector = closed.peer;
-        client.log.info("tunnel closed", { connector, reason: reason.text || reason.by });
+        client.log.info("tunnel closed", { connector, reason: describeClose(reason) });
         this.#tunnels.delete(tunnelId);
         client.detach(tunnelId);
         if (this.#wanted.delete(tunnelId)) {

@@ -7,12 +7,13 @@ import { FrameChannel } from "../control/frame_channel.ts";
 import type { Logger } from "../core/mod.ts";
 import { VERSION } from "../core/version.ts";
 import { type ByteConn, FlowRefused, type FlowRequest, Mux, type TcpFlow } from "../mux/mod.ts";
-import type {
-  CloseReason,
-  ConnectionHandler,
-  NativePathEvent,
-  QuicConnection,
-  QuicStream,
+import {
+  type CloseReason,
+  type ConnectionHandler,
+  describeClose,
+  type NativePathEvent,
+  type QuicConnection,
+  type QuicStream,
 } from "../quic/mod.ts";
 import type { DirectSide } from "./direct_side.ts";
 import { isRelayed } from "./sealed.ts";
@@ -292,8 +293,7 @@ export class Tunnel {
     clearInterval(this.#keepAlive);
     clearTimeout(this.#resend);
     this.direct?.stop();
-    const why = reason.text ||
-      (reason.by === "timeout" ? "the other end does not answer" : "it was closed");
+    const why = describeClose(reason);
     this.#open.reject(
       new FlowRefused("target-unreachable", `Cannot reach "${this.peer}" as ${why}`),
     );
