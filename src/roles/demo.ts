@@ -22,10 +22,9 @@ export async function runDemo(given: DemoOptions): Promise<number> {
   const signal = AbortSignal.any([given.signal, hangUp.signal]);
   const options = { ...given, signal };
   const report = new DemoReport(options);
-  const flags = options.noDirect ? ["--no-direct"] : [];
   let error: unknown;
   try {
-    await using stage = await Stage.open({ state: options.state, flags });
+    await using stage = await Stage.open({ state: options.state, relayedOnly: options.noDirect });
     const body = new LargeBody(options.transferBytes);
     await using service = new WebService(body);
     report.say(
@@ -51,7 +50,6 @@ export async function runDemo(given: DemoOptions): Promise<number> {
         report.failure(cause, stage.children);
       }
     }
-    // What runs in the background must not hold up the end of the processes that it talks to.
   } finally {
     hangUp.dispose();
   }

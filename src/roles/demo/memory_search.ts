@@ -6,8 +6,11 @@
 import { Buffer } from "node:buffer";
 
 /** Bytes looked at together. */
-const PIECE = 8 * 1024 * 1024;
-/** A process of ours has a few hundred megabytes; beyond this the search ends, so that it always does. */
+const PIECE = 4 * 1024 * 1024;
+/** Bytes of a page, and of what the kernel says about each (proc_pid_pagemap(5)). */
+const PAGE = 4096;
+const PAGE_ENTRY = 8;
+/** A process of ours has some hundred megabytes; beyond this the search ends, so that it always does. */
 const MAX_BYTES = 2 * 1024 * 1024 * 1024;
 
 /** What was found. */
@@ -18,54 +21,72 @@ export interface MemorySearch {
   readonly bytes: number;
 }
 
+interface Region {
+  readonly start: number;
+  readonly end: number;
+}
+
 /** Searches all writable memory of a process; `undefined` where this system does not let us. */
 export function searchMemory(pid: number, needle: Uint8Array): MemorySearch | undefined {
   if (Deno.build.os !== "linux") return undefined;
+  const wanted = Buffer.from(needle);
+  const buffer = Buffer.alloc(PIECE + needle.length);
+  let bytes = 0;
   try {
-    const regions = residentRegions(Deno.readTextFileSync(`/proc/${pid}/smaps`));
     using memory = Deno.openSync(`/proc/${pid}/mem`);
-    const buffer = Buffer.alloc(PIECE + needle.length);
-    let bytes = 0;
-    for (const { start, end } of regions) {
-      // Pieces overlap by what a needle across their border would need.
-      for (let at = start; at < end && bytes < MAX_BYTES; at += PIECE) {
-        const wanted = Math.min(end - at, buffer.length);
-        const count = readAt(memory, at, buffer.subarray(0, wanted));
-        bytes += Math.min(count, PIECE);
-        if (buffer.subarray(0, count).includes(needle)) return { found: true, bytes };
+    using pages = Deno.openSync(`/proc/${pid}/pagemap`);
+    for (const region of writableRegions(Deno.readTextFileSync(`/proc/${pid}/maps`))) {
+      for (const { start, end } of presentParts(pages, region)) {
+        // Pieces overlap by what a needle across their border would need.
+        for (let at = start; at < end && bytes < MAX_BYTES; at += PIECE) {
+          const count = readAt(memory, at, buffer.subarray(0, Math.min(end - at, buffer.length)));
+          bytes += Math.min(count, PIECE);
+          if (buffer.subarray(0, count).includes(wanted)) return { found: true, bytes };
+        }
       }
     }
-    return bytes === 0 ? undefined : { found: false, bytes };
-  } catch {
-    return undefined;
-  }
+  } catch { /* not allowed: as good as not found, but for the bytes */ }
+  return bytes === 0 ? undefined : { found: false, bytes };
 }
 
-function readAt(memory: Deno.FsFile, at: number, into: Uint8Array): number {
+/** What can be read there; less where the process has given it back meanwhile. */
+function readAt(file: Deno.FsFile, at: number, into: Uint8Array): number {
   let done = 0;
   try {
-    memory.seekSync(at, Deno.SeekMode.Start);
+    file.seekSync(at, Deno.SeekMode.Start);
     while (done < into.length) {
-      const count = memory.readSync(into.subarray(done));
+      const count = file.readSync(into.subarray(done));
       if (!count) break;
       done += count;
     }
-  } catch { /* unmapped meanwhile, or device memory: what was read counts */ }
+  } catch { /* see above */ }
   return done;
 }
 
-/** Writable regions that have at least one page in memory. */
-function residentRegions(smaps: string): { start: number; end: number }[] {
-  const regions = [];
-  let current: { start: number; end: number } | undefined;
-  for (const line of smaps.split("\n")) {
-    const head = /^([0-9a-f]+)-([0-9a-f]+) (\S{4}) /.exec(line);
-    if (head) {
-      const [, start, end, mode] = head;
-      current = mode!.startsWith("rw")
-        ? { start: parseInt(start!, 16), end: parseInt(end!, 16) }
-        : undefined;
-    } else if (current && /^Rss: +[1-9]/.test(line)) regions.push(current);
+function* writableRegions(maps: string): Generator<Region> {
+  for (const line of maps.split("\n")) {
+    const [, start, end] = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line) ?? [];
+    if (start && end) yield { start: parseInt(start, 16), end: parseInt(end, 16) };
   }
-  return regions;
+}
+
+/** The parts of a region that have ever been written to: most of what a runtime reserves has not. */
+function* presentParts(pages: Deno.FsFile, region: Region): Generator<Region> {
+  const entries = Buffer.alloc(PIECE / PAGE * PAGE_ENTRY);
+  let start: number | undefined;
+  for (let at = region.start; at < region.end;) {
+    const wanted = Math.min(entries.length, (region.end - at) / PAGE * PAGE_ENTRY);
+    const count = readAt(pages, at / PAGE * PAGE_ENTRY, entries.subarray(0, wanted));
+    if (count < PAGE_ENTRY) break;
+    for (let entry = 0; entry + PAGE_ENTRY <= count; entry += PAGE_ENTRY, at += PAGE) {
+      // The two highest bits: in memory, or swapped out.
+      const present = entries[entry + PAGE_ENTRY - 1]! >= 0x40;
+      if (present) start ??= at;
+      else if (start !== undefined) {
+        yield { start, end: at };
+        start = undefined;
+      }
+    }
+  }
+  if (start !== undefined) yield { start, end: region.end };
 }

@@ -5,12 +5,13 @@
 import { messageOf, type Millis } from "../../core/mod.ts";
 import { VERSION } from "../../core/version.ts";
 import type { DemoOptions } from "../options.ts";
+import type { EarlyDataState } from "../status.ts";
 import { type Child, ChildEnded } from "./child.ts";
 
 /** Wide enough for the longest title. */
 const TITLE_WIDTH = 34;
 /** Lines of each child's log that a failure shows. */
-const LOG_LINES = 8;
+const LOG_LINES = 15;
 
 /** What a step found out. */
 export interface StepResult {
@@ -32,21 +33,29 @@ export interface DemoStep {
   readonly result: string;
 }
 
-/** What was measured; null: not, or not yet. */
+/** What was measured; null: not, or not yet. Fields are added, never renamed or removed. */
 export interface DemoFigures {
-  firstRequestMs: number | null;
-  requestMs: number | null;
-  downloadMbps: number | null;
-  uploadMbps: number | null;
-  transferBytes: number | null;
-  revokeMs: number | null;
-  returnMs: number | null;
+  /** From the first byte of the first request to the first byte of its answer. */
+  firstRequestMs: Millis | null;
+  /** The same for later requests, each on a connection of its own: the middle one of many. */
+  requestMs: Millis | null;
+  transfers: {
+    path: "direct" | "relayed" | null;
+    bytes: number;
+    sha256: string;
+    downMbps: number;
+    upMbps: number;
+  }[];
+  /** From the command's start until the live connection ended. */
+  revokeMs: Millis | null;
+  /** From the start of the returning agent's process to its first answer. */
+  returnMs: Millis | null;
+  /** Of the agent's return. */
+  earlyData: { relay: EarlyDataState | null; tunnel: EarlyDataState | null };
   /** The path in use at the end, and how it came to be. */
   path: "direct" | "relayed" | null;
-  directAfterMs: number | null;
+  directAfterMs: Millis | null;
   whyRelayed: string | null;
-  /** Of the agent's return. */
-  earlyData: { relay: string | null; tunnel: string | null };
   relay: {
     forwardedDatagrams: number | null;
     forwardedBytes: number | null;
@@ -66,9 +75,7 @@ export class DemoReport {
   readonly figures: DemoFigures = {
     firstRequestMs: null,
     requestMs: null,
-    downloadMbps: null,
-    uploadMbps: null,
-    transferBytes: null,
+    transfers: [],
     revokeMs: null,
     returnMs: null,
     path: null,

@@ -22,6 +22,8 @@ const STEP_WITHIN_MS = 180_000;
 const EFFECT_WITHIN_MS = 15_000;
 /** Between two tries of something that will soon be so, in milliseconds. */
 const LOOK_INTERVAL_MS = 20;
+/** How long a connection streams before its traces are looked for, in milliseconds. */
+const LIVE_MS = 250;
 /** Requests of which the middle one is shown. */
 const REQUESTS = 21;
 
@@ -75,7 +77,7 @@ export class Script {
       'invite for agent "alice"',
       () => this.#makeInvite("agent", "alice", ["web"]),
     );
-    await this.#step("agent", "agent joined", () => this.#startAgent());
+    await this.#step("agent", "agent joined", () => this.#joinAgent());
     await this.#step("first-request", "first request through the tunnel", () => this.#first());
     await this.#step("blind-relay", "the relay reads nothing", () => this.#blindRelay());
     await this.#step("transfer-relayed", "large transfer, relayed", () => this.#transfer());
@@ -83,8 +85,8 @@ export class Script {
     await this.#step("revoke", "revoke, on a live connection", () => this.#revoke());
     await this.#step("grant", "grant it again", () => this.#grant());
     await this.#step("return", "agent back, without an invite", () => this.#return());
-    await this.#step("path", "from relayed to direct", () => this.#path());
-    if (this.#path_ === "direct") {
+    await this.#step("path", "direct path", () => this.#path());
+    if (this.#parts.report.figures.path === "direct") {
       await this.#step("transfer-direct", "large transfer, direct", () => this.#transfer());
     }
   }
@@ -122,19 +124,24 @@ export class Script {
     };
   }
 
-  async #startAgent(options: { invite?: string; services?: readonly string[] } = {
-    invite: this.#invite,
-    services: ["web=127.0.0.1:0", "vault=127.0.0.1:0"],
-  }): Promise<StepResult> {
+  /** Relayed only, so that what is shown of the relay is shown with everything passing through it. */
+  async #joinAgent(): Promise<StepResult> {
+    await this.#startAgent({
+      invite: this.#invite,
+      services: ["web=127.0.0.1:0", "vault=127.0.0.1:0"],
+      relayedOnly: true,
+    });
+    return {
+      result: `web is now at 127.0.0.1:${this.webPort}`,
+      detail: "with --no-direct for now, so that all that follows passes through the relay",
+    };
+  }
+
+  async #startAgent(options: Parameters<Stage["startClient"]>[1]): Promise<void> {
     const { child, ready } = await this.#parts.stage.startClient("agent", options);
     this.#agent = child;
-    this.#ports = Object.fromEntries(
-      [...ready.matchAll(/([a-z0-9-]+)=127\.0\.0\.1:(\d+)/g)].map(([, name, port]) => [
-        name!,
-        Number(port),
-      ]),
-    );
-    return { result: `web is now at 127.0.0.1:${this.webPort}` };
+    const ports = ready.matchAll(/([a-z0-9-]+)=127\.0\.0\.1:(\d+)/g);
+    this.#ports = Object.fromEntries([...ports].map(([, name, port]) => [name!, Number(port)]));
   }
 
   async #first(): Promise<StepResult> {
@@ -152,70 +159,60 @@ export class Script {
     };
   }
 
-  async #path(): Promise<StepResult> {
-    const { options, report, stage } = this.#parts;
-    const tunnel = await watchPath(() => stage.status<ClientStatus>("agent"), options);
-    report.figures.path = tunnel?.path ?? null;
-    report.figures.directAfterMs = tunnel?.directAfterMs ?? null;
-    report.figures.whyRelayed = tunnel?.whyRelayed ?? null;
-    return describePath(tunnel, options);
-  }
-
   async #blindRelay(): Promise<StepResult> {
-    const { report, stage, service } = this.#parts;
+    const { report: { figures }, stage, service } = this.#parts;
+    const before = await this.#forwarded();
     using live = new LiveConnection(this.webPort);
     await live.started;
     // Into the middle of the stream, so that whoever handles the text has it in hand.
-    await sleep(200, this.#parts.options.signal);
+    await sleep(LIVE_MS, this.#parts.options.signal);
     const needle = encodeUtf8(service.marker);
     const agent = searchMemory(this.#agent!.pid, needle);
     const relay = searchMemory(this.#relay!.pid, needle);
-    const status = await stage.status<RelayStatus>("relay");
-    const { datagrams, bytes } = status?.forwarded ?? { datagrams: 0, bytes: 0 };
-    report.figures.relay.forwardedDatagrams = datagrams;
-    report.figures.relay.forwardedBytes = bytes;
-    const forwarded = `it has forwarded ${datagrams} sealed datagrams, unchanged`;
+    const after = await this.#forwarded();
+    figures.relay.forwardedDatagrams = after.datagrams;
+    figures.relay.forwardedBytes = after.bytes;
+    const count = after.datagrams - before.datagrams;
+    const path = (await stage.status<ClientStatus>("agent"))?.tunnels[0]?.path;
+    if (path !== "relayed" || count === 0) throw new Error("the traffic did not pass through it");
+    const result = `forwarded ${count} sealed datagrams of a page with a secret`;
+    const why = "the tunnel's keys are in the agent and the connector alone";
     // Only where the same search finds the text in the agent does not finding it at the relay mean anything.
     if (!agent?.found || !relay) {
-      return {
-        result: forwarded,
-        detail: "their keys are in the agent and the connector alone " +
-          "(this system does not let the demo look into the relay's memory)",
-      };
+      return { result, detail: `${why} (here the demo cannot look into the relay's memory)` };
     }
-    report.figures.relay.secretInMemory = relay.found;
-    if (relay.found) throw new Error("the text of the page is in the relay's memory");
+    figures.relay.secretInMemory = relay.found;
+    if (relay.found) throw new Error("the secret of the page is in the relay's memory");
     return {
-      result: forwarded,
+      result,
       detail: [
-        `while a page with a secret text passed through: searched ${
+        `meanwhile the secret was nowhere in the ${
           mebibytes(relay.bytes)
-        } of the ` +
-        "relay's memory, and it is not there; in the agent's memory the same search finds it",
-        "(a look at one moment, not a proof; what makes it so is that the tunnel's keys never leave its two ends)",
+        } of the relay's memory; ` +
+        "in the agent's it was",
+        `(one look, no proof; the reason is that ${why})`,
       ],
     };
   }
 
   async #transfer(): Promise<StepResult> {
-    const { options, report, stage, body } = this.#parts;
+    const { options, report: { figures }, stage, body } = this.#parts;
     const sha256 = body.sha256();
-    const ways = { "down ↓": download, "up   ↑": upload };
     const rates: number[] = [];
-    for (const [label, carry] of Object.entries(ways)) {
+    for (const [label, carry] of [["down ↓", download], ["up   ↑", upload]] as const) {
       options.working(undefined);
       const progress = options.progress(`  ${label}`, body.length);
       const rate = await carry({ port: this.webPort, body, sha256, progress });
-      progress.finish(`${rate} Mbit/s, SHA-256 ${sha256.slice(0, 8)}… is right`);
+      progress.finish(`${rate} Mbit/s, SHA-256 is right`);
       rates.push(rate);
     }
-    const [downloadMbps = 0, uploadMbps = 0] = rates;
-    Object.assign(report.figures, { downloadMbps, uploadMbps, transferBytes: body.length });
-    const tunnel = (await stage.status<ClientStatus>("agent"))?.tunnels[0];
+    const [downMbps = 0, upMbps = 0] = rates;
+    const path = (await stage.status<ClientStatus>("agent"))?.tunnels[0]?.path ?? null;
+    figures.transfers.push({ path, bytes: body.length, sha256, downMbps, upMbps });
     return {
-      result: `${mebibytes(body.length)} each way: ${downloadMbps} Mbit/s down, ${uploadMbps} up` +
-        (tunnel ? `, ${tunnel.path}` : ""),
-      detail: "hashing, the web service and its client take their share of these processors too",
+      result: `${mebibytes(body.length)} each way: ${downMbps} Mbit/s down, ${upMbps} up`,
+      detail: `${path ?? "unknown"} path; all five programs share this machine's ` +
+        `${navigator.hardwareConcurrency} processors`,
     };
   }
 
@@ -262,28 +259,44 @@ export class Script {
   }
 
   async #return(): Promise<StepResult> {
-    const { options, report, stage } = this.#parts;
+    const { report: { figures }, stage } = this.#parts;
     await stage.stop(this.#agent!);
     const started = performance.now();
     await this.#startAgent({});
     const ready = performance.now() - started;
-    await this.#soon();
+    const answer = await this.#get();
     const total = performance.now() - started;
-    report.figures.returnMs = round(total);
+    figures.returnMs = round(total);
     const status = await stage.status<ClientStatus>("agent");
-    const tunnel = await watchPath(() => stage.status<ClientStatus>("agent"), options);
-    report.figures.earlyData = {
+    const tunnel = status?.tunnels[0];
+    figures.earlyData = {
       relay: status?.relay.earlyData ?? null,
       tunnel: tunnel?.earlyData ?? null,
     };
-    report.figures.path = tunnel?.path ?? report.figures.path;
     return {
-      result: `first answer ${formatMs(total)} after its process started`,
+      result: `first answer ${formatMs(total)} after its process was started`,
       detail: [
-        `${formatMs(ready)} of it until it was ready, from its state folder alone`,
+        `ready after ${formatMs(ready)}, from its state folder alone; ` +
+        `then the request took ${formatMs(answer.firstByteMs)}`,
         ...describeReturn(status, tunnel),
       ],
     };
+  }
+
+  async #path(): Promise<StepResult> {
+    const { options, report: { figures }, stage } = this.#parts;
+    const tunnel = await watchPath(() => stage.status<ClientStatus>("agent"), options);
+    figures.path = tunnel?.path ?? null;
+    figures.directAfterMs = tunnel?.directAfterMs ?? null;
+    figures.whyRelayed = tunnel?.whyRelayed ?? null;
+    return describePath(tunnel, options);
+  }
+
+  /** What the relay has forwarded so far. */
+  async #forwarded(): Promise<RelayStatus["forwarded"]> {
+    const status = await this.#parts.stage.status<RelayStatus>("relay");
+    if (!status) throw new Error("the relay does not answer for its status");
+    return status.forwarded;
   }
 
   /** A page of the service. */

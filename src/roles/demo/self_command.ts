@@ -33,9 +33,9 @@ export function findSelf(): SelfCommand {
 
 /** The environment for the roles: everything but what would act as one of their flags. */
 export function childEnvironment(): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(Deno.env.toObject()).filter(([name]) =>
-      !name.startsWith("POSTERN_") || KEPT_VARIABLES.includes(name)
-    ),
+  const own = Object.entries(Deno.env.toObject()).filter(([name]) =>
+    !name.startsWith("POSTERN_") || KEPT_VARIABLES.includes(name)
   );
+  // What they say is read by a program first.
+  return { ...Object.fromEntries(own), NO_COLOR: "1" };
 }

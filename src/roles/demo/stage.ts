@@ -27,16 +27,16 @@ export class Stage implements AsyncDisposable {
   readonly folder: string;
   readonly #self: SelfCommand = findSelf();
   readonly #keep: boolean;
-  readonly #flags: readonly string[];
+  readonly #relayedOnly: boolean;
   readonly #children = new Set<Child>();
   readonly #expected = new WeakSet<Child>();
   readonly #broken = Promise.withResolvers<never>();
   readonly #onUnload = () => this.#endAtOnce();
 
-  private constructor(folder: string, options: { keep: boolean; flags: readonly string[] }) {
+  private constructor(folder: string, options: { keep: boolean; relayedOnly: boolean }) {
     this.folder = folder;
     this.#keep = options.keep;
-    this.#flags = options.flags;
+    this.#relayedOnly = options.relayedOnly;
     this.#broken.promise.catch(() => {});
     // The second Ctrl-C ends this process without asking anybody: nothing of it may stay.
     globalThis.addEventListener("unload", this.#onUnload);
@@ -45,16 +45,16 @@ export class Stage implements AsyncDisposable {
   /**
    * Makes the folder.
    *
-   * @param options `state`: kept afterwards, must be empty; `flags`: for connector and agent
+   * @param options `state`: kept afterwards, must be empty; `relayedOnly`: connector and agent take no direct path
    * @throws {UserError} where the folder cannot be used
    */
   static async open(
-    options: { state: string | undefined; flags: readonly string[] },
+    options: { state: string | undefined; relayedOnly: boolean },
   ): Promise<Stage> {
-    const { state, flags } = options;
+    const { state, relayedOnly } = options;
     if (state === undefined) {
       const folder = await mkdtemp(join(tmpdir(), "postern-demo-"));
-      return new Stage(folder, { keep: false, flags });
+      return new Stage(folder, { keep: false, relayedOnly });
     }
     const folder = resolve(state);
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -63,7 +63,7 @@ export class Stage implements AsyncDisposable {
         next: "Name a new folder with --state, or leave it out",
       });
     }
-    return new Stage(folder, { keep: true, flags });
+    return new Stage(folder, { keep: true, relayedOnly });
   }
 
   /** Rejects when a role ends that nobody asked to. */
@@ -100,10 +100,10 @@ export class Stage implements AsyncDisposable {
   /** Starts a connector or an agent and waits until it is ready; answers what it said then. */
   async startClient(
     role: "connector" | "agent",
-    options: { invite?: string; services?: readonly string[] },
+    options: { invite?: string; services?: readonly string[]; relayedOnly?: boolean },
   ): Promise<{ child: Child; ready: string }> {
-    const { invite, services = [] } = options;
-    const args = [role, "--state", this.state(role), ...this.#flags];
+    const { invite, services = [], relayedOnly = this.#relayedOnly } = options;
+    const args = [role, "--state", this.state(role), ...(relayedOnly ? ["--no-direct"] : [])];
     if (invite !== undefined) {
       // A file, so that the token is in nobody's list of processes.
       const file = join(this.folder, `${role}.invite`);

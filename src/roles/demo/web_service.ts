@@ -106,7 +106,7 @@ export class WebService implements AsyncDisposable {
         });
       }
       case "/live":
-        return new Response(this.#live(request.signal), {
+        return new Response(this.#live(), {
           headers: { "content-type": "text/plain; charset=utf-8" },
         });
       default:
@@ -122,26 +122,17 @@ export class WebService implements AsyncDisposable {
   }
 
   /** A line every few milliseconds until the reader leaves. */
-  #live(left: AbortSignal): ReadableStream<Uint8Array> {
+  #live(): ReadableStream<Uint8Array> {
     const line = encodeUtf8(`${this.marker}\n`.repeat(32));
-    const over = AbortSignal.any([left, this.#over.signal]);
     let timer: ReturnType<typeof setInterval> | undefined;
-    const stop = () => clearInterval(timer);
     return new ReadableStream({
       start(controller) {
-        const finish = () => {
-          stop();
-          try {
-            controller.close();
-          } catch { /* the reader left first */ }
-        };
-        over.addEventListener("abort", finish, { once: true });
         timer = setInterval(() => {
           // A reader that does not read gets no more than this: nothing piles up.
           if ((controller.desiredSize ?? 0) > -16) controller.enqueue(line);
         }, LIVE_INTERVAL);
       },
-      cancel: stop,
+      cancel: () => clearInterval(timer),
     });
   }
 }
