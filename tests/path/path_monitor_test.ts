@@ -17,8 +17,9 @@ function create(): PathMonitor {
   return new PathMonitor({ codec: ours, random: randomBytes() });
 }
 
-/** Runs to `end`; probes sent before `deaf` are answered after a round trip. */
-function runTo(monitor: PathMonitor, end: number, options: { deaf?: number } = {}) {
+/** Runs to `end`; probes sent before `deaf`, all but the first `lose`, are answered after a round trip. */
+function runTo(monitor: PathMonitor, end: number, options: { deaf?: number; lose?: number } = {}) {
+  let lose = options.lose ?? 0;
   const out: { at: number; output: MonitorOutput }[] = [];
   const replies: { at: number; input: MonitorInput }[] = [];
   for (let turns = 0;; turns++) {
@@ -29,7 +30,7 @@ function runTo(monitor: PathMonitor, end: number, options: { deaf?: number } = {
     for (const output of tell(monitor, reply?.input ?? { type: "time" }, due)) {
       out.push({ at: due, output });
       const [probe] = probesIn([output], theirs);
-      if (!probe || due >= (options.deaf ?? Infinity)) continue;
+      if (!probe || due >= (options.deaf ?? Infinity) || lose-- > 0) continue;
       const input = { type: "reply", reply: replyTo(probe), socket: 0, from: PEER } as const;
       replies.push({ at: due + RTT, input });
     }
@@ -104,6 +105,12 @@ Deno.test("PathMonitor does find an idle path dead at the latest after a keep-al
   const { monitor } = inState("idle");
   const dead = runTo(monitor, 30_000, { deaf: 0 }).find(({ output }) => output.type === "dead");
   assert.ok(dead && dead.at <= PATH_KEEP_ALIVE_MS + 1000, `dead at ${dead?.at}`);
+});
+
+Deno.test("PathMonitor does not take a keep-alive and two questions lost in a row for death", () => {
+  const { monitor } = inState("idle");
+  const out = runTo(monitor, 30_000, { lose: 3 });
+  assert.ok(!out.some(({ output }) => output.type === "dead"));
 });
 
 Deno.test("PathMonitor does go back to rest when a suspicion was wrong", () => {

@@ -142,6 +142,43 @@ Deno.test("Puncher does answer a probe and probe back on the same way at once", 
   assert.ok(out.every((output) => output.type === "send" && output.to === STRANGER));
 });
 
+Deno.test("Puncher does answer a repeated probe, but probe back only once", () => {
+  const puncher = create();
+  const input = { type: "probe", probe: freshProbe(BASE), socket: 0, from: STRANGER } as const;
+  assert.equal(tell(puncher, input, 0).length, 2);
+  const again = tell(puncher, input, 10);
+  assert.deepEqual(again.map((o) => o.type === "send" && theirs.open(o.datagram).type), ["reply"]);
+});
+
+Deno.test("Puncher does give nothing for a probe replayed from elsewhere, unless it knows the way", () => {
+  const puncher = create();
+  const probe = freshProbe(BASE);
+  tell(puncher, { type: "probe", probe, socket: 0, from: STRANGER }, 0);
+  assert.deepEqual(tell(puncher, { type: "probe", probe, socket: 0, from: PEER }, 1), []);
+  tell(puncher, { type: "remote", offer: offer() }, 2);
+  assert.notDeepEqual(tell(puncher, { type: "probe", probe, socket: 0, from: PEER }, 10), []);
+});
+
+Deno.test("Puncher does guess once, and again only after a while or in another network", () => {
+  const puncher = create();
+  const own = { families: [4], mapping: { v4: "endpoint-independent" } } as const;
+  const dependent = { v4: "address-and-port-dependent" } as const;
+  tell(puncher, { type: "local", local: own }, 0);
+  let now = 0;
+  const guessed = (input: PuncherInput) => {
+    const out = [...tell(puncher, input, now), ...runTo(puncher, now + 5000)];
+    now += 5000;
+    return out.length > 2000;
+  };
+  const again = (): PuncherInput => ({ type: "remote", offer: { ...offer(), mapping: dependent } });
+  assert.equal(guessed(again()), true);
+  assert.equal(guessed(again()), false);
+  assert.equal(guessed({ type: "network-changed" }), true);
+  assert.equal(guessed(again()), false);
+  runTo(puncher, now += 300_000);
+  assert.equal(guessed(again()), true);
+});
+
 Deno.test("Puncher does validate only what is proven in both directions with full-size packets", () => {
   const validated = (out: PuncherOutput[]) => out.some(({ type }) => type === "validated");
   const one = create();
