@@ -112,6 +112,13 @@ export class Stage implements AsyncDisposable {
     this.port = options.port ?? freePort();
   }
 
+  /** All that the roles have logged, for a failure's message. */
+  logs(): string {
+    return this.#things.filter((thing) => thing instanceof StageRole)
+      .map((role) => `---- ${role.title} (${role.ended ? "ended" : "running"})\n${role.text}`)
+      .join("\n");
+  }
+
   /** A path in the stage's folder. */
   path(name: string): string {
     return `${this.folder}/${name}`;
@@ -211,12 +218,17 @@ function tcp(service: string, port: number): ServiceAddress {
   return { service, protocol: "tcp", address: { host: "127.0.0.1", port } };
 }
 
-/** A private service: answers each line with the same line, `answer` before it. Its port. */
-export function startLineEcho(stage: Stage, answer = ""): number {
+/** A private service: sends back what comes, with `answer` before it. Its port. */
+export function startLineEcho(
+  stage: Stage,
+  options: { answer?: string; onConnect?: () => void } = {},
+): number {
+  const { answer = "", onConnect } = options;
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const conns = new Set<Deno.Conn>();
   const serve = async (conn: Deno.Conn) => {
     conns.add(conn);
+    onConnect?.();
     const buffer = new Uint8Array(65_536);
     try {
       for (let n = await conn.read(buffer); n !== null; n = await conn.read(buffer)) {
