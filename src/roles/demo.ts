@@ -54,7 +54,8 @@ export async function runDemo(given: DemoOptions): Promise<number> {
     hangUp.dispose();
   }
   if (error === undefined) return 0;
-  if (!(error instanceof StepFailed)) options.log.error(messageOf(error));
+  // What has failed after the document was printed.
+  if (options.json && !(error instanceof StepFailed)) options.log.error(messageOf(error));
   return 1;
 }
 

@@ -42,10 +42,10 @@ export function describePath(
   if (tunnel.path === "direct") {
     const after = tunnel.directAfterMs === null
       ? ""
-      : `, ${formatMs(tunnel.directAfterMs)} after it was asked for`;
+      : `, ${formatMs(tunnel.directAfterMs)} after the tunnel was asked for`;
     return {
-      result: `direct${after}`,
-      detail: `to ${tunnel.remote ?? "?"}; the relay is not on the way any more`,
+      result: `in use${after}`,
+      detail: `to ${tunnel.remote ?? "?"}; the relay is no longer on the way`,
     };
   }
   if (options.noDirect) return { result: "relayed, as asked for with --no-direct" };

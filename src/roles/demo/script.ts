@@ -133,7 +133,7 @@ export class Script {
     });
     return {
       result: `web is now at 127.0.0.1:${this.webPort}`,
-      detail: "with --no-direct for now, so that all that follows passes through the relay",
+      detail: "with --no-direct for now, so that what follows passes through the relay",
     };
   }
 
@@ -145,7 +145,7 @@ export class Script {
   }
 
   async #first(): Promise<StepResult> {
-    const { report, service } = this.#parts;
+    const { report } = this.#parts;
     const answer = await this.#get();
     report.figures.firstRequestMs = round(answer.firstByteMs);
     const times = [];
@@ -154,8 +154,8 @@ export class Script {
     report.figures.requestMs = round(middle);
     return {
       result: `"${answer.body.split("\n")[0]}"`,
-      detail: `answer after ${formatMs(answer.firstByteMs)}; later requests, each on a ` +
-        `connection of its own: ${formatMs(middle)} (the service saw ${service.requests})`,
+      detail: `answered after ${formatMs(answer.firstByteMs)}; ${REQUESTS} later requests, ` +
+        `each on a new connection: ${formatMs(middle)} (median)`,
     };
   }
 
@@ -190,7 +190,7 @@ export class Script {
           mebibytes(relay.bytes)
         } of the relay's memory; ` +
         "in the agent's it was",
-        `(one look, no proof; the reason is that ${why})`,
+        `(one look and no proof; the reason: ${why})`,
       ],
     };
   }
@@ -211,7 +211,7 @@ export class Script {
     figures.transfers.push({ path, bytes: body.length, sha256, downMbps, upMbps });
     return {
       result: `${mebibytes(body.length)} each way: ${downMbps} Mbit/s down, ${upMbps} up`,
-      detail: `${path ?? "unknown"} path; all five programs share this machine's ` +
+      detail: `${path ?? "unknown"} path; all the processes share ` +
         `${navigator.hardwareConcurrency} processors`,
     };
   }
@@ -230,13 +230,12 @@ export class Script {
   }
 
   async #revoke(): Promise<StepResult> {
-    const { report, stage } = this.#parts;
+    const { report, stage, options: { signal } } = this.#parts;
     using live = new LiveConnection(this.webPort);
     await live.started;
     const started = performance.now();
     await stage.run(["revoke", "--state", stage.state("relay"), "alice", "web"]);
-    const late = sleep(EFFECT_WITHIN_MS, AbortSignal.any([]));
-    const ended = await Promise.race([live.ended, late]);
+    const ended = await Promise.race([live.ended, sleep(EFFECT_WITHIN_MS, signal)]);
     if (ended === undefined) {
       throw new Error(
         `the connection still lives ${EFFECT_WITHIN_MS / 1000} s after the revocation`,
