@@ -1,11 +1,10 @@
 /**
- * One way that is being tried (RFC 8445 calls it a candidate pair), what is proven of it, and the bounded table of them.
+ * One way that is being tried (RFC 8445 calls it a candidate pair), and what is proven of it.
  * @module
  */
-import type { Address } from "../core/address.ts";
 import type { Millis } from "../core/clock.ts";
-import type { Candidate, CandidateKind } from "./candidate.ts";
-import { type DirectPath, P2P_SOCKET, pathKey } from "./direct_path.ts";
+import type { CandidateKind } from "./candidate.ts";
+import type { DirectPath } from "./direct_path.ts";
 
 /**
  * Waits between the probes of one pair in the active phase. They begin at tens of milliseconds because the first probes
@@ -23,7 +22,8 @@ const UPKEEP_RETRY_MS: Millis = 250;
 const UPKEEP_MISSES = 4;
 /** A proof of one direction holds for this long while the other is awaited: firewalls and routes change. */
 const PROOF_MS: Millis = 10_000;
-const NEVER: Millis = -Infinity;
+/** Before all time. */
+export const NEVER: Millis = -Infinity;
 
 /** What is being done about a pair. */
 export type PairCheck =
@@ -53,70 +53,6 @@ export interface Pair {
   /** When any authentic packet last came from there. */
   heardAt: Millis;
   lastProbeAt: Millis;
-}
-
-/**
- * Pairs at most: 32 offered candidates and as many peer-reflexive ones. When full, the oldest peer-reflexive one that is
- * not being tried gives way; if there is none the newcomer is left out (its probes are still answered).
- */
-export const MAX_PAIRS = 64;
-
-/** The pairs of one tunnel, in the order of trying. */
-export class PairTable {
-  #pairs = new Map<string, Pair>();
-
-  get(path: DirectPath): Pair | undefined {
-    return this.#pairs.get(pathKey(path));
-  }
-
-  [Symbol.iterator](): Iterator<Pair> {
-    return this.#pairs.values();
-  }
-
-  get anyValid(): boolean {
-    for (const pair of this.#pairs.values()) if (pair.check.name === "valid") return true;
-    return false;
-  }
-
-  get anyProbing(): boolean {
-    for (const pair of this.#pairs.values()) if (pair.check.name === "probing") return true;
-    return false;
-  }
-
-  /** The pair of this path, made where it was not there; `undefined` where there is no room. */
-  add(path: DirectPath, kind: CandidateKind): Pair | undefined {
-    const known = this.get(path);
-    if (known) {
-      if (known.kind === "peer-reflexive") known.kind = kind;
-      return known;
-    }
-    if (this.#pairs.size >= MAX_PAIRS && !this.#evict()) return undefined;
-    const pair: Pair = {
-      path,
-      kind,
-      check: { name: "waiting" },
-      rtt: 0,
-      answeredAt: NEVER,
-      carriedAt: NEVER,
-      heardAt: NEVER,
-      lastProbeAt: NEVER,
-    };
-    this.#pairs.set(pathKey(path), pair);
-    return pair;
-  }
-
-  /** Keeps the pairs for which `keep` is true. */
-  retain(keep: (pair: Pair) => boolean): void {
-    for (const [key, pair] of this.#pairs) if (!keep(pair)) this.#pairs.delete(key);
-  }
-
-  #evict(): boolean {
-    for (const [key, { kind, check }] of this.#pairs) {
-      if (kind !== "peer-reflexive" || check.name !== "waiting") continue;
-      return this.#pairs.delete(key);
-    }
-    return false;
-  }
 }
 
 /** Probing, from the first step. */
@@ -160,27 +96,4 @@ export function isProven(pair: Pair, now: Millis): boolean {
 /** Nothing is proven any more. */
 export function forgetProofs(pair: Pair): void {
   pair.answeredAt = pair.carriedAt = pair.heardAt = NEVER;
-}
-
-/** Host candidates before observed ones: they are nearer, and one offer rarely holds many. */
-function rank({ kind }: Candidate): number {
-  return kind === "host" ? 0 : kind === "observed" ? 1 : 2;
-}
-
-/** The order of trying: IPv6 and IPv4 in turns (RFC 8421 §4), so that a dead family delays the other by nothing. */
-export function interleaveFamilies(candidates: readonly Candidate[]): Candidate[] {
-  const sorted = [...candidates].sort((a, b) => rank(a) - rank(b));
-  const of = (family: 4 | 6) => sorted.filter(({ address }) => address.family === family);
-  const [six, four] = [of(6), of(4)];
-  const order: Candidate[] = [];
-  for (let i = 0; i < Math.max(six.length, four.length); i++) {
-    if (six[i]) order.push(six[i]!);
-    if (four[i]) order.push(four[i]!);
-  }
-  return order;
-}
-
-/** The path from the P2P socket to an address. */
-export function p2pPath(remote: Address): DirectPath {
-  return { socket: P2P_SOCKET, remote };
 }

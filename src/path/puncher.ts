@@ -32,30 +32,22 @@ import {
   checkAgain,
   forgetProofs,
   freshlyValid,
-  interleaveFamilies,
   isProven,
-  p2pPath,
   type Pair,
-  PairTable,
   probing,
 } from "./pair.ts";
 import { GuessPolicy } from "./guess_policy.ts";
 import { guessPlan, PortGuess, SPREAD_SOCKETS } from "./port_guess.ts";
+import { PairTable } from "./pair_table.ts";
 import { MIN_PROBE_BYTES, type ProbeCodec } from "./probe_codec.ts";
 import { ProbeLedger } from "./probe_ledger.ts";
 import type { LocalFacts, PuncherInput, PuncherOutput, PuncherState } from "./puncher_io.ts";
 import { BUSY_ROUND_MS, ExchangePlan, roundWait } from "./rounds.ts";
 
-/** Pairs probed in the same instant; each further one waits {@linkcode PACE_MS} more (RFC 8445 §14.2: 5 ms at least). */
-const BURST = 8;
-const PACE_MS: Millis = 5;
 /** Between a probe and one triggered by the peer's on the same way: the first is as good as the second. */
 const TRIGGER_GAP_MS: Millis = 5;
 /** With a proven way, the other candidates are tried again this often (and at once when the network changes). */
 const SETTLED_ROUND_MS: Millis = 60_000;
-/** A peer-reflexive way that was silent for this long is forgotten: its NAT mapping is gone by then. */
-const FORGET_MS: Millis = 120_000;
-
 /** How a puncher works. */
 export interface PuncherOptions {
   readonly codec: ProbeCodec;
@@ -320,35 +312,19 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
 
   /** One small probe to whatever is not proven. */
   #round(now: Millis): void {
-    this.#pairs.retain(({ kind, check, heardAt }) =>
-      kind !== "peer-reflexive" || check.name !== "waiting" || now - heardAt < FORGET_MS
-    );
+    this.#pairs.forgetSilent(now);
     for (const pair of this.#pairs) {
       if (pair.check.name === "waiting") this.#probe(pair, MIN_PROBE_BYTES, now);
     }
   }
 
-  /** Everything anew: unproven pairs are probed from the start, proven ones are asked at once whether they still work. */
+  /** Everything anew. */
   #restart(now: Millis): void {
-    if (this.#remote) {
-      for (const { address, kind } of interleaveFamilies(this.#remote.candidates)) {
-        if (this.#local.families.includes(address.family)) this.#pairs.add(p2pPath(address), kind);
-      }
-    }
-    let index = 0;
-    for (const pair of this.#pairs) {
-      if (pair.check.name === "valid") {
-        pair.check = { ...pair.check, at: now };
-        continue;
-      }
-      const at = now + Math.max(0, ++index - BURST) * PACE_MS;
-      pair.check = probing(at, ACTIVE_STEPS);
-    }
-    const idle = index === 0 && !this.#remote;
-    if (!idle && this.#state.name !== "settled") this.#state = { name: "active", since: now };
-    else if (!this.#pairs.anyValid && this.#state.name === "settled") {
-      this.#state = { name: "active", since: now };
-    }
+    if (this.#remote) this.#pairs.addOffered(this.#remote.candidates, this.#local.families);
+    this.#pairs.probeAnew(now);
+    const nobody = !this.#remote && !this.#pairs.anyProbing;
+    const settled = this.#state.name === "settled" && this.#pairs.anyValid;
+    if (!nobody && !settled) this.#state = { name: "active", since: now };
   }
 
   // --- guessing -------------------------------------------------------------------------------------------------------

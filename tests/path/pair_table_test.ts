@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { addressOf } from "../../src/core/address.ts";
 import type { Candidate } from "../../src/path/mod.ts";
-import { interleaveFamilies, MAX_PAIRS, p2pPath, PairTable } from "../../src/path/pair.ts";
+import { interleaveFamilies, MAX_PAIRS, p2pPath, PairTable } from "../../src/path/pair_table.ts";
 
 const host = (address: string): Candidate => ({ kind: "host", address: addressOf(address, 1) });
 const observed = (address: string): Candidate => ({ ...host(address), kind: "observed" });
