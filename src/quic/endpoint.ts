@@ -5,6 +5,7 @@
  */
 import { setImmediate } from "node:timers";
 import { type Address, toHex } from "../core/mod.ts";
+import { LoopTurn } from "../sockets/mod.ts";
 import {
   type ConnectionHandler,
   type ConnectionHost,
@@ -68,6 +69,7 @@ export class QuicEndpoint implements ConnectionHost {
   /** Connections that packets came for in this batch. */
   readonly #touched = new Set<QuicConnection>();
   readonly #builder = new TrainBuilder();
+  readonly #loopTurn = new LoopTurn();
   #acceptor: Acceptor | undefined;
   #scheduled = false;
   #madeThisTurn = 0;
@@ -230,6 +232,7 @@ export class QuicEndpoint implements ConnectionHost {
     for (const connection of [...this.connections]) connection.close(0, text);
     this.#turn();
     for (const connection of [...this.connections]) connection.abandon();
+    this.#loopTurn.close();
   }
 
   #stranger(packet: Uint8Array, from: Address, local: Address): void {
@@ -265,11 +268,14 @@ export class QuicEndpoint implements ConnectionHost {
   #nextTurn(): void {
     if (this.#turnPending) return;
     this.#turnPending = true;
-    setImmediate(() => {
+    const begin = () => {
       this.#turnPending = false;
       this.#madeThisTurn = 0;
       if (this.#scheduled) this.#turn();
-    });
+    };
+    // In bulk every turn must let the acknowledgements in, which `setImmediate` after `setImmediate` does not.
+    if (this.#madeThisTurn >= PACKETS_PER_TURN) void this.#loopTurn.next().then(begin);
+    else setImmediate(begin);
   }
 
   #turn(): void {
