@@ -92,8 +92,10 @@ export class RegistryState {
   refresh(tunnel: RegistryTunnel, changes: GrantChanges): boolean {
     const { agent, connector } = tunnel;
     const session = this.sessions.of("connector", connector);
-    // A connector that is away, or back without having registered yet, is taken to offer what it may.
-    const offered = session?.wanted ? session.offered : offersOf(this.policy, connector);
+    // What a connector offers that is away, or back and not registered yet, is not known: no more than it did.
+    const offered = session?.wanted
+      ? session.offered
+      : offersOf(this.policy, connector).intersection(new Set(tunnel.services));
     const services = shared(grantsOf(this.policy, agent), offered);
     if (services.join() === tunnel.services.join()) return true;
     tunnel.services = services;
