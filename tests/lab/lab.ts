@@ -17,7 +17,7 @@ import {
   shapeLines,
   tellEmulator,
 } from "./emulator.ts";
-import { type Finished, runCommand, type RunOptions, setUpNode } from "./namespaces.ts";
+import { type Finished, QUIET_ENV, runCommand, type RunOptions, setUpNode } from "./namespaces.ts";
 import { directCutRuleset } from "./nat_rules.ts";
 import type { HostName, LabOptions, LinkName, LinkOptions, NodeName, Site } from "./options.ts";
 import {
@@ -170,6 +170,7 @@ export class Lab {
     return new Deno.Command("ip", {
       stdin: "null",
       ...options,
+      env: { ...QUIET_ENV, ...options.env },
       args: ["netns", "exec", this.namespace(node), command, ...args],
     }).spawn();
   }

@@ -21,6 +21,9 @@ export interface RunOptions {
   readonly cwd?: string;
 }
 
+/** For every program in a lab: a Deno that asks for news of itself would put packets of its own on the links. */
+export const QUIET_ENV: Readonly<Record<string, string>> = { DENO_NO_UPDATE_CHECK: "1" };
+
 /** Runs a command to its end, whatever its exit code. 124 where it was killed for taking too long. */
 export async function runCommand(
   command: string,
@@ -32,7 +35,7 @@ export async function runCommand(
     stdin: options.input === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",
-    ...(options.env ? { env: options.env } : {}),
+    env: { ...QUIET_ENV, ...options.env },
     ...(options.cwd ? { cwd: options.cwd } : {}),
   }).spawn();
   let late = false;

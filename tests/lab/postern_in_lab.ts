@@ -6,6 +6,7 @@ import type { ClientStatus, Status } from "../../src/roles/status.ts";
 import { type Finished, run, TestProcess } from "../e2e/process.ts";
 import { program } from "../e2e/scene.ts";
 import type { Lab } from "./lab.ts";
+import { QUIET_ENV } from "./namespaces.ts";
 import type { HostName } from "./options.ts";
 import { RELAY } from "./plan.ts";
 
@@ -95,7 +96,9 @@ export class PosternInLab implements AsyncDisposable {
   postern(role: HostName, args: readonly string[]): Promise<Finished> {
     const { command, args: before } = program();
     const words = [...before, ...args, "--state", this.state(role)];
-    return run("ip", ["netns", "exec", this.lab.namespace(role), command, ...words]);
+    return run("ip", ["netns", "exec", this.lab.namespace(role), command, ...words], {
+      env: QUIET_ENV,
+    });
   }
 
   /** `status --json`. @throws {Error} where the role does not answer */
@@ -149,7 +152,7 @@ export class PosternInLab implements AsyncDisposable {
       title: name,
       command: "ip",
       args: ["netns", "exec", this.lab.namespace(node), command, ...args],
-      env,
+      env: { ...QUIET_ENV, ...env },
     });
     this.#processes.set(name, process);
     return process;
