@@ -41,7 +41,15 @@ function sent(outputs: readonly ClientOutput[]) {
 }
 
 function asked(request: number, resume = false, connector: string | null = null) {
-  return { type: "connect", request, service: "web", tunnelId: TUNNEL, connector, resume };
+  return {
+    type: "connect",
+    request,
+    service: "web",
+    tunnelId: TUNNEL,
+    connector,
+    resume,
+    observed: [],
+  };
 }
 
 Deno.test("ClientSession.handle() says everything in the first flight, and again when early data was refused", () => {

@@ -58,6 +58,7 @@ const TAKES: Record<string, unknown[]> = {
   resume: [undefined],
   refused: [undefined],
   alternatives: [undefined],
+  observed: [undefined],
   agents: [undefined],
   services: [null, undefined],
 };

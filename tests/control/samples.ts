@@ -25,7 +25,11 @@ export const CLIENT_SAMPLES: { [Type in ClientMessage["type"]]: ClientMessageOf<
     instance: "00000000000000aa",
     attempt: 1,
   },
-  register: { type: "register", services: ["web", "ssh"] },
+  register: {
+    type: "register",
+    services: ["web", "ssh"],
+    observed: ["198.51.100.7:51001", "[2001:db8::7]:51001"],
+  },
   review: { type: "review", agents: ["alice"] },
   connect: {
     type: "connect",
@@ -34,6 +38,7 @@ export const CLIENT_SAMPLES: { [Type in ClientMessage["type"]]: ClientMessageOf<
     tunnelId: TUNNEL,
     connector: null,
     resume: false,
+    observed: ["198.51.100.7:51001"],
   },
   disconnect: { type: "disconnect", tunnelId: TUNNEL },
   renew: { type: "renew", csr: PEM },
@@ -62,6 +67,7 @@ export const RELAY_SAMPLES: { [Type in RelayMessage["type"]]: RelayMessageOf<Typ
     pin: PIN,
     services: ["web"],
     resume: false,
+    observed: ["198.51.100.7:51001"],
   },
   granted: {
     type: "granted",
@@ -72,6 +78,7 @@ export const RELAY_SAMPLES: { [Type in RelayMessage["type"]]: RelayMessageOf<Typ
     pin: PIN,
     services: ["web"],
     alternatives: [],
+    observed: ["198.51.100.7:51001"],
   },
   refused: {
     type: "refused",
