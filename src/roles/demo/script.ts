@@ -197,7 +197,7 @@ export class Script {
 
   async #transfer(): Promise<StepResult> {
     const { options, report: { figures }, stage, body } = this.#parts;
-    const sha256 = body.sha256();
+    const sha256 = await body.sha256();
     const rates: number[] = [];
     for (const [label, carry] of [["down ↓", download], ["up   ↑", upload]] as const) {
       options.working(undefined);
@@ -273,7 +273,8 @@ export class Script {
       tunnel: tunnel?.earlyData ?? null,
     };
     return {
-      result: `first answer ${formatMs(total)} after its process was started`,
+      result: `first answer ${formatMs(total)} after its process was started` +
+        (tunnel?.earlyData === "accepted" ? ", by 0-RTT" : ""),
       detail: [
         `ready after ${formatMs(ready)}, from its state folder alone; ` +
         `then the request took ${formatMs(answer.firstByteMs)}`,
