@@ -77,6 +77,8 @@ export type ClientInput =
     readonly agents: readonly string[];
   }
   | { readonly type: "renew"; readonly csr: string }
+  /** Where the P2P socket is seen; goes with every `connect` and `register` from now on. */
+  | { readonly type: "observed"; readonly addresses: readonly string[] }
   /** The network has changed: find out soon whether the relay still hears us. */
   | { readonly type: "check" }
   | { readonly type: "tick" };
@@ -186,6 +188,11 @@ export class ClientSession implements Machine<ClientInput, ClientOutput> {
       case "register":
         this.#registered = { services: input.services, agents: input.agents };
         if (this.#state.name !== "idle") this.#register();
+        return;
+      case "observed":
+        this.#tunnels.observed = input.addresses;
+        // Agents ask what the connector last said; an agent says it with each question.
+        if (this.#welcomed) this.#register();
         return;
       case "renew":
         this.#csr = input.csr;
@@ -304,7 +311,8 @@ export class ClientSession implements Machine<ClientInput, ClientOutput> {
   #register(): void {
     if (this.#options.kind !== "connector" || !this.#registered) return;
     const { services, agents } = this.#registered;
-    this.#send({ type: "register", services: [...services] });
+    const observed = [...this.#tunnels.observed];
+    this.#send({ type: "register", services: [...services], observed });
     for (let i = 0; i < agents.length; i += MAX_PEERS) {
       this.#send({ type: "review", agents: agents.slice(i, i + MAX_PEERS) });
     }

@@ -83,6 +83,8 @@ export class ClientTunnels {
   readonly #tunnels = new Map<string, Tunnel>();
   readonly #emit: (output: TunnelOutput) => void;
   #nextRequest = 1;
+  /** Where our P2P socket is seen; goes with every question. */
+  observed: readonly string[] = [];
   /** What may be sent now: nothing, only that a tunnel is over (the relay drains), or anything. */
   #link: "none" | "draining" | "open" = "none";
 
@@ -249,7 +251,15 @@ export class ClientTunnels {
     if (tunnel.state !== "live") this.#tunnels.set(tunnelId, { ...tunnel, request });
     this.#emit({
       type: "send",
-      message: { type: "connect", request, service, tunnelId, connector, resume },
+      message: {
+        type: "connect",
+        request,
+        service,
+        tunnelId,
+        connector,
+        resume,
+        observed: [...this.observed],
+      },
     });
   }
 

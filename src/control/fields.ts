@@ -4,6 +4,7 @@
  * @module
  */
 import * as v from "valibot";
+import { parseAddress } from "../core/address.ts";
 import { isName } from "../identity/name.ts";
 
 /** Services in one list: offered by a connector, or told to an agent. Longer lists are refused. */
@@ -103,6 +104,20 @@ export const PeersSchema = list(NameSchema, MAX_PEERS, `a list of at most ${MAX_
 
 /** A few ports. */
 export const PortsSchema = list(PortSchema, 4, "a list of at most 4 ports");
+
+/**
+ * Public addresses of a P2P socket, as the relay itself has told them: `host:port`. Never an address of a LAN: those travel
+ * inside the tunnel only.
+ */
+export const ObservedSchema = list(
+  v.pipe(
+    v.string("an address"),
+    v.maxLength(60, "an address"),
+    v.check((text) => parseAddress(text) !== undefined, "an IP address with a port"),
+  ),
+  4,
+  "a list of at most 4 addresses",
+);
 
 /** Who has a control connection: everyone but the relay. */
 export const ClientKindSchema = v.picklist(["agent", "connector"], `"agent" or "connector"`);

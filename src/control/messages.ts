@@ -24,6 +24,7 @@ import {
   DurationSchema,
   Id8Schema,
   NameSchema,
+  ObservedSchema,
   PeersSchema,
   PemSchema,
   PortsSchema,
@@ -108,7 +109,12 @@ export const CLIENT_SCHEMAS = {
     attempt: CounterSchema,
   }),
   /** Connector: what it offers; replaces what it offered before. */
-  register: v.object({ type: v.literal("register"), services: ServicesSchema }),
+  register: v.object({
+    type: v.literal("register"),
+    services: ServicesSchema,
+    /** Where the P2P socket is seen; said again when that changes. */
+    observed: v.optional(ObservedSchema, []),
+  }),
   /**
    * Connector, when it comes back: agents whose tunnels it still has. Answered by policy with what each may open now,
    * for grants may have changed, and a tunnel on a direct path may have outlived its place in the relay's memory.
@@ -125,6 +131,8 @@ export const CLIENT_SCHEMAS = {
     tunnelId: Id8Schema,
     connector: v.optional(v.nullable(NameSchema), null),
     resume: v.optional(v.boolean("true or false"), false),
+    /** Where the P2P socket is seen, so that the other end can open its NAT before the tunnel is there. */
+    observed: v.optional(ObservedSchema, []),
   }),
   /** Either end: this tunnel is over. */
   disconnect: v.object({ type: v.literal("disconnect"), tunnelId: Id8Schema }),
@@ -167,6 +175,8 @@ export const RELAY_SCHEMAS = {
     pin: Base64Url32Schema,
     services: ServicesSchema,
     resume: v.optional(v.boolean("true or false"), false),
+    /** Where the agent's P2P socket is seen. */
+    observed: v.optional(ObservedSchema, []),
   }),
   /** To an agent: the tunnel is open. `alternatives` are other live connectors with that service. */
   granted: v.object({
@@ -179,6 +189,8 @@ export const RELAY_SCHEMAS = {
     pin: Base64Url32Schema,
     services: ServicesSchema,
     alternatives: v.optional(PeersSchema, []),
+    /** Where the connector's P2P socket is seen. */
+    observed: v.optional(ObservedSchema, []),
   }),
   /** To an agent: no tunnel. */
   refused: v.object({

@@ -9,3 +9,4 @@ export * from "./driver.ts";
 export * from "./errors.ts";
 export * from "./log.ts";
 export * from "./machine.ts";
+export * from "./waiting_room.ts";

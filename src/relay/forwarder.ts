@@ -9,7 +9,7 @@
  * the relay is no amplifier: one datagram in, the same one out.
  * @module
  */
-import { type Address, fromHex } from "../core/mod.ts";
+import { type Address, fromHex, toHex, WaitingRoom } from "../core/mod.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
 
 /** First byte, tunnel id, and at least one byte of packet. */
@@ -26,7 +26,7 @@ const MAX_OPEN_TRAINS = 16;
 export interface ForwarderCounters {
   datagrams: number;
   bytes: number;
-  /** Dropped: of a tunnel that is not known. */
+  /** Of a tunnel that is not known (yet: they are kept for a moment). */
   unknownTunnel: number;
   /** Dropped: not from the address of either end. */
   wrongSource: number;
@@ -66,6 +66,8 @@ export class Forwarder {
   };
   readonly #socket: UdpSocket;
   readonly #routes = new Map<number, Route>();
+  /** A tunnel's first packets come in the same batch as the request for it, which takes a moment to be read. */
+  readonly #early = new WaitingRoom();
   readonly #open = new Map<string, Train>();
   readonly #spare: Train[] = [];
 
@@ -82,6 +84,9 @@ export class Forwarder {
       known.a = a;
       known.b = b;
     } else this.#routes.set(key, { tail: tailAt(id, 0), a, b, bytes: 0 });
+    const early = this.#early.take(tunnelId, performance.now());
+    for (const { data, from } of early) this.sealed(data, data.length, from);
+    if (early.length > 0) this.flush();
   }
 
   /** Forward nothing for this tunnel any more. */
@@ -102,6 +107,10 @@ export class Forwarder {
       // Datagrams of one tunnel go on together.
       while (route && end < data.length && sameId(data, start, end)) {
         end = Math.min(end + segmentSize, data.length);
+      }
+      if (!route && end - start >= MIN_SEALED) {
+        const id = toHex(data.subarray(start + 1, start + 9));
+        this.#early.add(id, data.subarray(start, end), from, performance.now());
       }
       const datagrams = Math.ceil((end - start) / segmentSize);
       const to = this.#destination(route, from, datagrams);

@@ -134,6 +134,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
       address,
       wanted: undefined,
       offered: new Set(),
+      observed: [],
       told: this.servicesFor(kind, name).join(),
     });
     for (const tunnel of tunnels.of(kind, name)) {
@@ -167,14 +168,17 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
       if (tunnel?.[kind] === name) this.#state.end(tunnel, "closed", kind);
     } else if (kind === "agent") {
       if (request.type === "connect") this.#connect(session, request);
-    } else if (request.type === "register") this.#register(session, request.services);
-    else if (request.type === "review") this.#review(session, request.agents);
+    } else if (request.type === "register") {
+      session.observed = request.observed;
+      this.#register(session, request.services);
+    } else if (request.type === "review") this.#review(session, request.agents);
   }
 
   #connect(session: RegistrySession, wanted: ClientMessageOf<"connect">): void {
     const { policy, sessions, tunnels } = this.#state;
     const agent = session.identity.name;
     const { request, tunnelId } = wanted;
+    session.observed = wanted.observed;
     const draining = this.#draining;
     const facts = { policy, sessions, tunnels, draining, ...this.#options };
     const decision = decideConnect(agent, wanted, facts);
@@ -215,6 +219,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
       pin,
       services,
       alternatives,
+      observed: [...sessions.of("connector", connector)?.observed ?? []],
     });
   }
 

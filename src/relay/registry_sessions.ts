@@ -30,6 +30,8 @@ export interface RegistrySession {
   wanted: ReadonlySet<string> | undefined;
   /** Connector: what it offers. */
   offered: ReadonlySet<string>;
+  /** Where its P2P socket is seen, as it last said. */
+  observed: readonly string[];
   /** What it was last told that it may open or offer, as one text. */
   told: string;
 }

@@ -79,7 +79,16 @@ export class RegistryState {
       tunnel.toldTo = connector.id;
       const { id: tunnelId, services } = tunnel;
       const { name, pin } = agent.identity;
-      this.send(connector.id, { type: "incoming", tunnelId, agent: name, pin, services, resume });
+      const observed = [...agent.observed];
+      this.send(connector.id, {
+        type: "incoming",
+        tunnelId,
+        agent: name,
+        pin,
+        services,
+        resume,
+        observed,
+      });
     }
     if (tunnel.askedBy !== undefined) this.tunnels.stopWaiting(tunnel);
   }

@@ -11,6 +11,7 @@ import {
   fromHex,
   type Logger,
   messageOf,
+  parseAddress,
 } from "../core/mod.ts";
 import { VERSION } from "../core/version.ts";
 import {
@@ -130,6 +131,13 @@ export class Client {
       clock: this.clock,
       log: this.log,
       changed: () => {
+        if (!this.#noDirect) {
+          const { v4, v6 } = this.paths;
+          const seen = [v6.observed, v4.observed].flatMap((address) =>
+            address ? [address.key] : []
+          );
+          this.link.tell({ type: "observed", addresses: seen });
+        }
         for (const tunnel of this.#byId.values()) tunnel.direct?.ownChanged();
       },
       networkChanged: () => {
@@ -252,6 +260,12 @@ export class Client {
       probeReply: probes,
       batchEnd: () => this.endpoint.batchEnd(),
     });
+  }
+
+  /** The relay tells where it sees the other end's P2P socket. */
+  peerSeen(tunnelId: string, observed: readonly string[]): void {
+    const addresses = observed.flatMap((text) => parseAddress(text) ?? []);
+    this.#byId.get(tunnelId)?.direct?.peerSeen(addresses);
   }
 
   /** The tunnel is over. */

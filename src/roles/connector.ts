@@ -33,6 +33,8 @@ interface Announced {
   readonly agent: string;
   readonly pin: string;
   services: readonly string[];
+  /** Where the relay sees the agent's P2P socket. */
+  readonly observed: readonly string[];
   tunnel: Tunnel | undefined;
 }
 
@@ -118,7 +120,7 @@ class Connector {
   }
 
   #incoming(incoming: RelayMessageOf<"incoming">): void {
-    const { tunnelId, agent, pin, services, resume } = incoming;
+    const { tunnelId, agent, pin, services, resume, observed } = incoming;
     const known = this.#tunnels.get(tunnelId);
     if (known) {
       known.services = services;
@@ -130,10 +132,12 @@ class Connector {
       this.#client.link.tell({ type: "disconnect", tunnelId });
       return;
     }
-    const announced: Announced = { agent, pin, services, tunnel: undefined };
+    const announced: Announced = { agent, pin, services, observed, tunnel: undefined };
     this.#tunnels.set(tunnelId, announced);
     this.#client.log.debug("tunnel announced", { agent, tunnel: tunnelId });
     this.#client.router.add(tunnelId, (packet) => this.#firstPacket(tunnelId, announced, packet));
+    // The first packet may have been here before the announcement.
+    this.#client.endpoint.batchEnd();
     // An agent that never comes must not stay in the table.
     setTimeout(() => {
       if (!announced.tunnel && this.#tunnels.get(tunnelId) === announced) this.#forget(tunnelId);
@@ -176,6 +180,7 @@ class Connector {
         tunnel.services = announced.services;
         announced.tunnel = tunnel;
         client.attach(tunnel);
+        client.peerSeen(tunnelId, announced.observed);
         return handler;
       },
     });

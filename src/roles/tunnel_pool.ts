@@ -124,6 +124,7 @@ export class TunnelPool {
     const tunnel = this.#tunnels.get(tunnelId) ?? this.#open(tunnelId, wanted);
     tunnel.peer = connector;
     tunnel.services = services;
+    client.peerSeen(tunnelId, grant.observed);
   }
 
   /** Starts the tunnel's handshake. Who is at the other end is checked when the relay has said who it should be. */

@@ -16,6 +16,7 @@ import {
   fromHex,
   type Logger,
   toBase64Url,
+  toHex,
 } from "../core/mod.ts";
 import {
   type AttemptOutcome,
@@ -23,6 +24,7 @@ import {
   decodeOffer,
   type DirectPath,
   encodeOffer,
+  isUsable,
   type LocalFacts,
   type PathOffer,
   ProbeCodec,
@@ -41,6 +43,16 @@ import type { TunnelMessage } from "./tunnel_message.ts";
 
 /** Bytes of the key that makes the macs of a tunnel's probes. */
 const PROBE_KEY_BYTES = 32;
+
+/**
+ * A new path needs a spare connection id of the other end's, which comes with the end of the handshake, maybe a moment after the
+ * path was proven: ask again this often, for this long, in milliseconds.
+ */
+const MOVE_RETRY = 4;
+const MOVE_PATIENCE = 1_000;
+
+/** Probes kept until their key comes; an agent sends fewer in a round trip, and more would be a stranger's. */
+const MAX_EARLY_PROBES = 24;
 
 /** Between notes of the tunnel's own traffic to the path machines, in milliseconds. */
 const TRAFFIC_NOTE_INTERVAL = 20;
@@ -95,10 +107,13 @@ export class DirectSide {
   #machine: TunnelPaths | undefined;
   #key: Uint8Array | undefined;
   #generation = 0;
+  /** Probes that came before the key; answered as soon as it is there. */
+  #early: { socket: SocketId; from: Address; data: Uint8Array }[] = [];
   #peerOffer: PathOffer | undefined;
   #peerDisabled = false;
   #guessSockets: SocketId[] = [];
   #noteTimer: ReturnType<typeof setTimeout> | undefined;
+  #moveTimer: ReturnType<typeof setTimeout> | undefined;
   #sent = false;
   #packetsSeen = 0;
   #lastMoveAt: number;
@@ -113,13 +128,37 @@ export class DirectSide {
     tunnel.egress.onTransmit = () => this.#noteTraffic();
   }
 
+  /**
+   * The relay has said where it sees the other end's P2P socket, before the tunnel is there: no secret, as the relay sees it
+   * anyway. The agent probes there at once; the connector, which gets the key of the probes only with the tunnel, opens its
+   * NAT towards it, and keeps what comes meanwhile. So the first probes need not wait for the handshake.
+   */
+  peerSeen(addresses: readonly Address[]): void {
+    const { disabled, own, sockets, mac, random } = this.#options;
+    const usable = addresses.filter((address) => isUsable(address, own));
+    if (disabled || usable.length === 0 || this.#peerOffer) return;
+    if (this.#tunnel.end === "agent") {
+      this.#begin();
+      const candidates = usable.map((address) => ({ kind: "observed" as const, address }));
+      this.#paths?.tell({ type: "remote", offer: { generation: 0, candidates, mapping: {} } });
+      return;
+    }
+    if (this.#key) return;
+    const codec = new ProbeCodec({
+      role: "connector",
+      tunnelId: fromHex(this.#tunnel.id)!,
+      key: random(PROBE_KEY_BYTES),
+      mac,
+    });
+    const opener = codec.probe(toHex(random(8)), { size: 0 });
+    for (const address of usable) sockets.get(0)?.send(address, opener, opener.length);
+  }
+
   /** The tunnel is open: the agent says where it may be reached. */
   start(): void {
-    if (this.#tunnel.end === "agent") {
-      this.#key = this.#options.random(PROBE_KEY_BYTES);
-      if (!this.#options.disabled) this.#begin();
-      this.#sendOffer();
-    }
+    if (this.#tunnel.end !== "agent") return;
+    if (!this.#options.disabled) this.#begin();
+    this.#sendOffer();
   }
 
   /** Tells when the tunnel moves to another path. Answers how to stop listening. */
@@ -137,6 +176,7 @@ export class DirectSide {
       if (key?.length !== PROBE_KEY_BYTES) return;
       this.#key = key;
       if (!this.#options.disabled) this.#begin();
+      for (const { socket, from, data } of this.#early.splice(0)) this.datagram(socket, from, data);
       this.#sendOffer();
     } else if (this.#tunnel.end === "connector") this.#sendOffer();
     const { allowLoopback } = this.#options.own;
@@ -155,6 +195,9 @@ export class DirectSide {
 
   /** A probe or a reply that names this tunnel. */
   datagram(socket: SocketId, from: Address, datagram: Uint8Array): void {
+    if (!this.#key && this.#early.length < MAX_EARLY_PROBES) {
+      this.#early.push({ socket, from, data: datagram.slice() });
+    }
     this.#paths?.tell({ type: "datagram", socket, from, datagram });
   }
 
@@ -182,6 +225,7 @@ export class DirectSide {
 
   stop(): void {
     clearTimeout(this.#noteTimer);
+    clearTimeout(this.#moveTimer);
     this.#paths?.tell({ type: "stop" });
     this.#paths?.stop();
     this.#options.sockets.close(this.#guessSockets);
@@ -200,6 +244,8 @@ export class DirectSide {
   }
 
   #begin(): void {
+    if (this.#paths) return;
+    if (this.#tunnel.end === "agent") this.#key ??= this.#options.random(PROBE_KEY_BYTES);
     const { clock, mac, random, guessing, relayRtt } = this.#options;
     const codec = new ProbeCodec({
       role: this.#tunnel.end,
@@ -283,12 +329,18 @@ export class DirectSide {
       if (path.socket !== 0) egress.setSocket(path.remote, socket);
       ends = { local: socket.local, peer: path.remote };
     }
-    if (moveTo(connection, ends)) {
-      this.#moved(ends.local, ends.peer, reason);
-      return;
-    }
-    log.debug("path cannot be used", { peer, remote: path?.remote.key ?? "relayed" });
-    if (path) this.#paths?.tell({ type: "migration-failed", path });
+    clearTimeout(this.#moveTimer);
+    const until = performance.now() + MOVE_PATIENCE;
+    const attempt = () => {
+      if (moveTo(connection, ends)) this.#moved(ends.local, ends.peer, reason);
+      else if (performance.now() < until && !connection.closed) {
+        this.#moveTimer = setTimeout(attempt, MOVE_RETRY);
+      } else {
+        log.debug("path cannot be used", { peer, remote: path?.remote.key ?? "relayed" });
+        if (path) this.#paths?.tell({ type: "migration-failed", path });
+      }
+    };
+    attempt();
   }
 
   #moved(local: Address, peer: Address, reason: string): void {

@@ -2,7 +2,7 @@
  * Takes sealed datagrams from the relay apart and hands each to its tunnel.
  * @module
  */
-import { type Address, fromHex } from "../core/mod.ts";
+import { type Address, fromHex, toHex, WaitingRoom } from "../core/mod.ts";
 import { SEALED_OVERHEAD, tunnelKey, tunnelTail } from "./sealed.ts";
 
 /** Takes what was inside a sealed datagram. */
@@ -12,7 +12,7 @@ export type SealedSink = (packet: Uint8Array) => void;
 export interface SealedDrops {
   /** Not from the relay. */
   wrongSource: number;
-  /** Of no tunnel that we know. */
+  /** Of no tunnel that we know (yet: they are kept for a moment). */
   unknownTunnel: number;
   /** With nothing inside. */
   tooShort: number;
@@ -23,6 +23,8 @@ export class SealedRouter {
   readonly dropped: SealedDrops = { wrongSource: 0, unknownTunnel: 0, tooShort: 0 };
   readonly #sinks = new Map<number, { tail: number; sink: SealedSink }>();
   readonly #relay: () => Address | undefined;
+  /** A tunnel's first packets may overtake the message that announces it. */
+  readonly #early = new WaitingRoom();
 
   /** `relay` tells where the relay is just now; datagrams from elsewhere are dropped. */
   constructor(relay: () => Address | undefined) {
@@ -33,6 +35,10 @@ export class SealedRouter {
   add(tunnelId: string, sink: SealedSink): void {
     const id = fromHex(tunnelId)!;
     this.#sinks.set(tunnelKey(id, 0), { tail: tunnelTail(id, 0), sink });
+    // The first packet may change who takes the next.
+    for (const { data } of this.#early.take(tunnelId, performance.now())) {
+      this.#sinks.get(tunnelKey(id, 0))?.sink(data);
+    }
   }
 
   remove(tunnelId: string): void {
@@ -54,6 +60,8 @@ export class SealedRouter {
       const entry = this.#sinks.get(tunnelKey(data, offset + 1));
       if (entry === undefined || entry.tail !== tunnelTail(data, offset + 1)) {
         this.dropped.unknownTunnel++;
+        const id = toHex(data.subarray(offset + 1, offset + SEALED_OVERHEAD));
+        this.#early.add(id, data.subarray(offset + SEALED_OVERHEAD, end), from, performance.now());
         continue;
       }
       entry.sink(data.subarray(offset + SEALED_OVERHEAD, end));
