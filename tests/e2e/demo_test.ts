@@ -4,7 +4,15 @@
  */
 import assert from "node:assert/strict";
 import config from "../../deno.json" with { type: "json" };
-import { eventually, isReadyToRun, postern, program, TestProcess } from "./harness.ts";
+import {
+  eventually,
+  fromFileUrl,
+  isReadyToRun,
+  postern,
+  program,
+  run,
+  TestProcess,
+} from "./harness.ts";
 
 /** Less than a person gets to see: what is tested is that it arrives. */
 const MIB = 4;
@@ -173,6 +181,19 @@ Deno.test({
         /^✗ large transfer, relayed .* the relay ended with exit code/m,
       );
       assert.match(demo.output("out"), /^ {2}the relay \(exit code \d+\) said last:\n {4}\S/m);
+    }),
+});
+
+Deno.test({
+  name: "deno task demo takes --once",
+  ignore: ignore || Deno.env.get("POSTERN_BIN") !== undefined,
+  fn: () =>
+    inTemporaryFolder(async (env) => {
+      const cwd = fromFileUrl(new URL("../../", import.meta.url));
+      const args = ["task", "--quiet", "demo", "--once", "--json", "--transfer", `${MIB}`];
+      const { code, stdout, stderr } = await run(Deno.execPath(), args, { env, cwd });
+      assert.equal(code, 0, stdout + stderr);
+      assert.equal(JSON.parse(stdout).ok, true);
     }),
 });
 

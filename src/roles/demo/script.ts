@@ -287,7 +287,7 @@ export class Script {
     const { options, report: { figures }, stage } = this.#parts;
     const tunnel = await watchPath(() => stage.status<ClientStatus>("agent"), options);
     figures.path = tunnel?.path ?? null;
-    figures.directAfterMs = tunnel?.directAfterMs ?? null;
+    figures.directAfterMs = tunnel?.directAfterMs == null ? null : round(tunnel.directAfterMs);
     figures.whyRelayed = tunnel?.whyRelayed ?? null;
     return describePath(tunnel, options);
   }
