@@ -99,6 +99,8 @@ export type ClientOutput =
   | { readonly type: "incoming"; readonly incoming: RelayMessageOf<"incoming"> }
   | { readonly type: "policy"; readonly policy: RelayMessageOf<"policy"> }
   | { readonly type: "revoked"; readonly kind: ClientKind; readonly name: string }
+  /** Where the relay sees the other end of a tunnel. */
+  | { readonly type: "seen"; readonly tunnelId: string; readonly observed: string[] }
   | {
     readonly type: "certificate";
     readonly certificate: string | null;
@@ -191,8 +193,7 @@ export class ClientSession implements Machine<ClientInput, ClientOutput> {
         return;
       case "observed":
         this.#tunnels.observed = input.addresses;
-        // Agents ask what the connector last said; an agent says it with each question.
-        if (this.#welcomed) this.#register();
+        if (this.#welcomed) this.#send({ type: "observed", addresses: [...input.addresses] });
         return;
       case "renew":
         this.#csr = input.csr;
@@ -275,6 +276,9 @@ export class ClientSession implements Machine<ClientInput, ClientOutput> {
         return;
       case "policy":
         this.#outputs.push({ type: "policy", policy: message });
+        return;
+      case "seen":
+        this.#outputs.push(message);
         return;
       case "revoked":
         this.#outputs.push({ type: "revoked", kind: message.kind, name: message.name });

@@ -134,6 +134,8 @@ export const CLIENT_SCHEMAS = {
     /** Where the P2P socket is seen, so that the other end can open its NAT before the tunnel is there. */
     observed: v.optional(ObservedSchema, []),
   }),
+  /** Where the P2P socket is seen has become known, or changed: the other ends of live tunnels hear of it. */
+  observed: v.object({ type: v.literal("observed"), addresses: ObservedSchema }),
   /** Either end: this tunnel is over. */
   disconnect: v.object({ type: v.literal("disconnect"), tunnelId: Id8Schema }),
   /** A certificate request made with the key in use. */
@@ -215,6 +217,12 @@ export const RELAY_SCHEMAS = {
     type: v.literal("certificate"),
     certificate: v.nullable(PemSchema),
     message: v.optional(v.nullable(TextSchema), null),
+  }),
+  /** Where the other end's P2P socket is seen has become known, or changed. */
+  seen: v.object({
+    type: v.literal("seen"),
+    tunnelId: Id8Schema,
+    observed: ObservedSchema,
   }),
   /** The relay has forgotten this tunnel. */
   disconnected: v.object({

@@ -48,7 +48,7 @@ const MAX_REASON = 500;
 
 /** Requests that a role or registry answers. */
 export type ClientRequest = ClientMessageOf<
-  "register" | "review" | "connect" | "disconnect" | "renew"
+  "register" | "review" | "connect" | "observed" | "disconnect" | "renew"
 >;
 
 /** What a relay session is told. */

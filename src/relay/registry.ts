@@ -166,6 +166,14 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
     if (request.type === "disconnect") {
       const tunnel = this.#state.tunnels.get(request.tunnelId);
       if (tunnel?.[kind] === name) this.#state.end(tunnel, "closed", kind);
+    } else if (request.type === "observed") {
+      session.observed = request.addresses;
+      const other = kind === "agent" ? "connector" : "agent";
+      for (const tunnel of this.#state.tunnels.of(kind, name)) {
+        const end = this.#state.sessions.of(other, tunnel[other]);
+        const observed = [...request.addresses];
+        if (end) this.#state.send(end.id, { type: "seen", tunnelId: tunnel.id, observed });
+      }
     } else if (kind === "agent") {
       if (request.type === "connect") this.#connect(session, request);
     } else if (request.type === "register") {

@@ -44,7 +44,9 @@ export interface OpenSession {
 }
 
 /** Requests out of a relay session that the registry answers. */
-export type RegistryRequest = ClientMessageOf<"register" | "review" | "connect" | "disconnect">;
+export type RegistryRequest = ClientMessageOf<
+  "register" | "review" | "connect" | "observed" | "disconnect"
+>;
 
 /** What happens. */
 export type RegistryInput =

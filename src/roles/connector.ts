@@ -77,6 +77,8 @@ class Connector {
   /** What the relay says. */
   output(output: ClientOutput): void {
     switch (output.type) {
+      case "seen":
+        return this.#client.peerSeen(output.tunnelId, output.observed);
       case "welcome":
         return this.#client.observe(output.welcome);
       case "registered":

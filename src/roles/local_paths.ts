@@ -81,6 +81,11 @@ export class LocalPaths {
     this.#tellIfChanged();
   }
 
+  /** Somebody has reason to believe that we are not where the relay saw us. */
+  refresh(): void {
+    this.#discovery.tell({ type: "refresh" });
+  }
+
   /** An answer of the relay's came. */
   datagram(datagram: Uint8Array): void {
     this.#discovery.tell({ type: "datagram", datagram });
@@ -159,6 +164,9 @@ export class LocalPaths {
     if (now === this.#interfaces) return;
     this.#interfaces = now;
     this.#options.log.info("network changed");
+    for (const view of [this.v4, this.v6]) {
+      view.observed = view.mapping = view.heard = undefined;
+    }
     this.#discovery.tell({ type: "network-changed" });
     this.#options.networkChanged?.();
     this.#tellIfChanged();

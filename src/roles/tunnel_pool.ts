@@ -93,6 +93,8 @@ export class TunnelPool {
           output.reason === "restarted" ? "the connector was restarted" : "the relay ended it",
         );
         return;
+      case "seen":
+        return this.#client.peerSeen(output.tunnelId, output.observed);
       case "welcome":
         this.#client.observe(output.welcome);
         this.granted = output.welcome.services;

@@ -34,8 +34,9 @@ import {
   type TunnelPathsOutput,
 } from "../path/mod.ts";
 import type { Mac, RandomBytes } from "../qad/mod.ts";
-import { MAX_PACKET, type NativePathEvent } from "../quic/mod.ts";
+import { isPathValidated, MAX_PACKET, type NativePathEvent } from "../quic/mod.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
+import type { PathChange, TunnelDirect } from "./direct_part.ts";
 import { moveTo, type PathEnds } from "./path_mover.ts";
 import { isRelayed, RELAYED_AGENT, RELAYED_CONNECTOR } from "./sealed.ts";
 import type { Tunnel } from "./tunnel.ts";
@@ -70,6 +71,8 @@ export interface OwnPaths {
   candidates(): Candidate[];
   facts(): LocalFacts;
   readonly allowLoopback: boolean;
+  /** Ask the relay again where it sees us: the other end says that it is not where it was. */
+  refresh(): void;
 }
 
 /** What the direct side of a tunnel needs. */
@@ -88,17 +91,8 @@ export interface DirectSideOptions {
   readonly relayRtt?: number;
 }
 
-/** A change of the path in use. */
-export interface PathChange {
-  readonly path: "direct" | "relayed";
-  readonly remote: string | null;
-  readonly reason: string;
-  /** Since the tunnel was asked for, in milliseconds. */
-  readonly afterMs: number;
-}
-
 /** See the module's head. */
-export class DirectSide {
+export class DirectSide implements TunnelDirect {
   readonly #tunnel: Tunnel;
   readonly #options: DirectSideOptions;
   readonly #outcomes = new Map<4 | 6, AttemptOutcome>();
@@ -313,6 +307,8 @@ export class DirectSide {
         this.#outcomes.set(output.family, output.outcome);
         log.debug("no direct path", { family: output.family, outcome: output.outcome });
         return;
+      case "refresh":
+        return this.#options.own.refresh();
       case "rtt":
       case "dropped":
         return;
@@ -332,8 +328,10 @@ export class DirectSide {
     clearTimeout(this.#moveTimer);
     const until = performance.now() + MOVE_PATIENCE;
     const attempt = () => {
-      if (moveTo(connection, ends)) this.#moved(ends.local, ends.peer, reason);
-      else if (performance.now() < until && !connection.closed) {
+      if (moveTo(connection, ends)) {
+        this.#moved(ends.local, ends.peer, reason);
+        if (path) this.#moveTimer = setTimeout(() => this.#checkMove(ends, path), MOVE_PATIENCE);
+      } else if (performance.now() < until && !connection.closed) {
         this.#moveTimer = setTimeout(attempt, MOVE_RETRY);
       } else {
         log.debug("path cannot be used", { peer, remote: path?.remote.key ?? "relayed" });
@@ -341,6 +339,13 @@ export class DirectSide {
       }
     };
     attempt();
+  }
+
+  /** QUIC's validation ran beside the first packets; where it has failed, the path carries our probes but not QUIC. */
+  #checkMove({ local, peer }: PathEnds, path: DirectPath): void {
+    const { connection } = this.#tunnel;
+    if (connection.peer.key !== peer.key || isPathValidated(connection, local, peer)) return;
+    this.#paths?.tell({ type: "migration-failed", path });
   }
 
   #moved(local: Address, peer: Address, reason: string): void {

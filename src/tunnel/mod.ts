@@ -2,6 +2,7 @@
  * The end-to-end connection.
  * @module
  */
+export * from "./direct_part.ts";
 export * from "./direct_side.ts";
 export * from "./sealed.ts";
 export * from "./sealed_router.ts";

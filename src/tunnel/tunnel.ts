@@ -15,7 +15,7 @@ import {
   type QuicConnection,
   type QuicStream,
 } from "../quic/mod.ts";
-import type { DirectSide } from "./direct_side.ts";
+import type { TunnelDirect } from "./direct_part.ts";
 import { isRelayed } from "./sealed.ts";
 import type { TunnelEgress } from "./tunnel_egress.ts";
 import { parseTunnelMessage, type TunnelMessage } from "./tunnel_message.ts";
@@ -76,7 +76,7 @@ export class Tunnel {
   readonly mux: Mux;
   readonly startedAt: number = performance.now();
   /** Its direct side, where it has one. */
-  direct: DirectSide | undefined;
+  direct: TunnelDirect | undefined;
   /** What the agent may open through it, as far as known. */
   services: readonly string[] = [];
   /** Milliseconds from the start until it was open. */
