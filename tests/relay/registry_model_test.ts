@@ -38,35 +38,67 @@ function all(names: readonly string[]) {
   return names.flatMap((name) => SERVICES.map((service) => [name, service] as const));
 }
 
-const sessions = fc.integer({ min: 1, max: 8 });
-const addresses = fc.nat(5).map((port) => addressOf("198.51.100.7", 1_000 + port));
-const observed = fc.subarray(["198.51.100.7:1", "[2001:db8::7]:1"]);
-const identities = oneOf([
+/** Each identity has two session numbers of its own: 1 and 2 alice, 3 and 4 bob, 5 and 6 home, 7 and 8 office. */
+const PARTIES = [
   ...AGENTS.map((name) => ({ kind: "agent" as const, name })),
   ...CONNECTORS.map((name) => ({ kind: "connector" as const, name })),
-]).map(({ kind, name }) => ({
-  kind,
-  name,
-  pin: name.padEnd(43, "A"),
-  serverName: `${name}.${kind}.test`,
+].map(({ kind, name }, i) => ({
+  sessions: [2 * i + 1, 2 * i + 2],
+  identity: { kind, name, pin: name.padEnd(43, "A"), serverName: `${name}.${kind}.test` },
 }));
-
+const sessions = fc.integer({ min: 1, max: 8 });
+// Now and then one asks what is not its to ask.
+const agentSessions = fc.oneof({ weight: 9, arbitrary: fc.integer({ min: 1, max: 4 }) }, sessions);
+const connectorSessions = fc.oneof(
+  { weight: 9, arbitrary: fc.integer({ min: 5, max: 8 }) },
+  sessions,
+);
+const addresses = fc.nat(5).map((port) => addressOf("198.51.100.7", 1_000 + port));
+const observed = fc.subarray(["198.51.100.7:1", "[2001:db8::7]:1"]);
 type Step =
   | { readonly type: "policy"; readonly policy: PolicyLists }
   | Exclude<RegistryInput, { type: "policy" }>;
+const connect = fc.record({
+  type: fc.constant("connect" as const),
+  request: fc.nat(9),
+  service: oneOf(SERVICES),
+  tunnelId: oneOf(TUNNELS),
+  connector: oneOf([null, null, ...CONNECTORS]),
+  resume: fc.boolean(),
+  observed,
+});
+const register = fc.record({
+  type: fc.constant("register" as const),
+  services: fc.oneof(
+    { weight: 3, arbitrary: fc.constant(SERVICES) },
+    fc.subarray([...SERVICES, "dns"]),
+  ),
+  observed,
+});
+const disconnect = fc.record({
+  type: fc.constant("disconnect" as const),
+  tunnelId: oneOf(TUNNELS),
+});
+const review = fc.record({ type: fc.constant("review" as const), agents: fc.subarray(AGENTS) });
+const open = fc.tuple(oneOf(PARTIES), fc.nat(1)).chain(([{ sessions, identity }, which]) =>
+  fc.record({
+    type: fc.constant("open" as const),
+    session: fc.constant(sessions[which]!),
+    identity: fc.constant(identity),
+    instance: fc.oneof({ weight: 4, arbitrary: fc.constant("a") }, fc.constant("b"))
+      .map((digit) => digit.repeat(16)),
+    attempt: fc.nat(3),
+    address: addresses,
+  })
+);
+const request = <Request>(session: fc.Arbitrary<number>, request: fc.Arbitrary<Request>) =>
+  fc.record({ type: fc.constant("request" as const), session, request });
 const steps: fc.Arbitrary<Step> = fc.oneof(
-  {
-    weight: 6,
-    arbitrary: fc.record({
-      type: fc.constant("open" as const),
-      session: sessions,
-      identity: identities,
-      instance: fc.oneof({ weight: 4, arbitrary: fc.constant("a") }, fc.constant("b"))
-        .map((digit) => digit.repeat(16)),
-      attempt: fc.nat(3),
-      address: addresses,
-    }),
-  },
+  { weight: 5, arbitrary: open },
+  { weight: 8, arbitrary: request(agentSessions, connect) },
+  { weight: 4, arbitrary: request(connectorSessions, register) },
+  { weight: 2, arbitrary: request(sessions, disconnect) },
+  { weight: 1, arbitrary: request(connectorSessions, review) },
   {
     weight: 1,
     arbitrary: fc.record({
@@ -75,60 +107,20 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
       address: addresses,
     }),
   },
-  { weight: 2, arbitrary: fc.record({ type: fc.constant("close" as const), session: sessions }) },
-  { weight: 2, arbitrary: fc.constant<Step>({ type: "tick" }) },
-  { weight: 1, arbitrary: fc.record({ type: fc.constant("policy" as const), policy: policies }) },
   {
-    weight: 12,
-    arbitrary: fc.record({
-      type: fc.constant("request" as const),
-      session: sessions,
-      request: fc.oneof(
-        {
-          weight: 4,
-          arbitrary: fc.record({
-            type: fc.constant("connect" as const),
-            request: fc.nat(9),
-            service: oneOf(SERVICES),
-            tunnelId: oneOf(TUNNELS),
-            connector: oneOf([null, null, ...CONNECTORS]),
-            resume: fc.boolean(),
-            observed,
-          }),
-        },
-        {
-          weight: 4,
-          arbitrary: fc.record({
-            type: fc.constant("register" as const),
-            services: fc.oneof(
-              { weight: 3, arbitrary: fc.constant(SERVICES) },
-              fc.subarray([...SERVICES, "dns"]),
-            ),
-            observed,
-          }),
-        },
-        {
-          weight: 1,
-          arbitrary: fc.record({
-            type: fc.constant("disconnect" as const),
-            tunnelId: oneOf(TUNNELS),
-          }),
-        },
-        {
-          weight: 1,
-          arbitrary: fc.record({
-            type: fc.constant("review" as const),
-            agents: fc.subarray(AGENTS),
-          }),
-        },
-      ),
-    }),
+    weight: 2,
+    arbitrary: fc.record({ type: fc.constant("close" as const), session: sessions }),
+  },
+  { weight: 2, arbitrary: fc.constant<Step>({ type: "tick" }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ type: fc.constant("policy" as const), policy: policies }),
   },
 );
 /** Draining ends most of what can happen: at the end, and not always. */
 const histories = fc.tuple(
   policies,
-  fc.array(fc.tuple(steps, fc.nat(30)), { minLength: 20, maxLength: 120, size: "max" }),
+  fc.array(fc.tuple(steps, fc.nat(15)), { minLength: 20, maxLength: 120, size: "max" }),
   fc.boolean(),
 ).map(([policy, list, drains]) => {
   if (drains) list.splice(Math.floor(list.length * 0.8), 0, [{ type: "drain", graceMs: 5_000 }, 0]);
