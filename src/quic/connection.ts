@@ -3,7 +3,8 @@
  * It owns no socket: packets come in through {@linkcode QuicConnection.ingest} and leave through its {@linkcode Egress}.
  * @module
  */
-import { type Address, addressOf, type Bytes, decodeUtf8, encodeUtf8 } from "../core/mod.ts";
+import { type Address, addressOf, type Bytes, decodeUtf8 } from "../core/mod.ts";
+import { Closing } from "./closing.ts";
 import type { NativeConnection, NativePathEvent } from "./engine.ts";
 import { QuicStream, type StreamHost } from "./stream.ts";
 import { TrainBuilder } from "./train_builder.ts";
@@ -83,11 +84,7 @@ export class QuicConnection implements StreamHost {
   #nextPeer: number;
   #established = false;
   #closed = false;
-  #localClose: { code: number; text: string } | undefined;
-  /** The engine knows of {@linkcode #localClose}. */
-  #closeSaid = false;
-  /** Everything that the handshake wanted to send has been sent since it was complete. */
-  #handshakeSent = false;
+  #closing: Closing | undefined;
   #strayCheckAt = 0;
   #streamCredit: PromiseWithResolvers<void> | undefined;
   #local: Address;
@@ -133,8 +130,9 @@ export class QuicConnection implements StreamHost {
     return this.#established;
   }
 
+  /** Over, or about to be. */
   get closed(): boolean {
-    return this.#closed;
+    return this.#closed || this.#closing !== undefined;
   }
 
   /** A server that acts on 0-RTT data just now: nothing the client says has been proven fresh. */
@@ -207,25 +205,9 @@ export class QuicConnection implements StreamHost {
 
   /** Ends the connection with an application error code and a text that the peer sees. */
   close(code = 0, text = ""): void {
-    if (this.#closed || this.#localClose) return;
-    this.#localClose = { code, text };
-    if (!this.#established || this.#handshakeSent) this.#sayClose();
+    if (this.#closed || this.#closing) return;
+    this.#closing = new Closing(this.native, { code, text });
     this.touched();
-  }
-
-  /**
-   * Tells the engine to close. Not while the last flight of a client's handshake waits: the engine would send neither that
-   * nor the close, and the connection would live on until it idles out.
-   */
-  #sayClose(): void {
-    if (this.#closeSaid || !this.#localClose) return;
-    this.#closeSaid = true;
-    const { code, text } = this.#localClose;
-    try {
-      this.native.close(true, code, encodeUtf8(text));
-    } catch {
-      // Already closing: the peer was first.
-    }
   }
 
   // --- for streams and the tunnel ---
@@ -315,18 +297,12 @@ export class QuicConnection implements StreamHost {
         result = null;
       }
       if (result === null) {
-        if (this.#established && !this.#handshakeSent) {
-          this.#handshakeSent = true;
-          // A close that had to wait goes right behind it.
-          if (this.#localClose && !this.#closeSaid) {
-            this.#sayClose();
-            continue;
-          }
-        }
+        if (this.#closing?.silent(this.#streams.keys())) continue;
         break;
       }
       const [length, info] = result;
       made++;
+      this.#closing?.sent(this.#streams.keys());
       if (info.to.host !== peer.host || info.to.port !== peer.port) {
         // Another path than the one before (a probe, or a migration): the packet travels alone.
         const packet = room.slice(0, length);

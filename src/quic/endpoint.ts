@@ -227,7 +227,21 @@ export class QuicEndpoint implements ConnectionHost {
     this.#touched.delete(connection);
   }
 
-  /** Closes every connection and sends what that takes. */
+  /**
+   * Closes every connection, and gives what they still have to say this long to leave.
+   *
+   * @param withinMs enough for a round trip, after which a full congestion window has room again
+   */
+  async closeInOrder(text: string, withinMs: number): Promise<void> {
+    for (const connection of [...this.connections]) connection.close(0, text);
+    const until = performance.now() + withinMs;
+    while (this.size > 0 && performance.now() < until) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    this.close(text);
+  }
+
+  /** Closes every connection and sends what that takes just now. */
   close(text: string): void {
     for (const connection of [...this.connections]) connection.close(0, text);
     this.#turn();
