@@ -48,6 +48,7 @@ const INPUTS: Record<string, Event> = {
   connect: { input: { type: "connect", tunnelId: TUNNEL, service: "web" } },
   disconnect: { input: { type: "disconnect", tunnelId: TUNNEL } },
   register: { input: { type: "register", services: ["web"], agents: ["alice"] } },
+  observed: { input: { type: "observed", addresses: ["198.51.100.7:51001"] } },
   renew: { input: { type: "renew", csr: "x" } },
   check: { input: { type: "check" } },
   "tick, early": { input: { type: "tick" }, at: 1 },
@@ -75,6 +76,7 @@ const BOTH: Record<string, Row> = {
     "idle: close client protocol",
     "idle: close client protocol",
   ],
+  observed: ["=", "=", "ready: send observed", "draining: send observed"],
   renew: ["=", "=", "ready: send renew", "draining: send renew"],
   check: ["=", "=", "ready: send ping", "draining: send ping"],
   "tick, early": ["=", "=", "=", "="],
@@ -86,6 +88,7 @@ const BOTH: Record<string, Row> = {
     "idle: close client protocol",
     "idle: close client protocol",
   ],
+  "< seen": ["=", "idle: close client protocol", "ready: seen", "draining: seen"],
   "< policy": ["=", "idle: close client protocol", "ready: policy", "draining: policy"],
   "< revoked": ["=", "idle: close client protocol", "ready: revoked", "draining: revoked"],
   "< certificate": [

@@ -310,3 +310,24 @@ Deno.test("ClientSession.handle() forgets what it asked when a tunnel is given u
     "hello",
   ]);
 });
+
+Deno.test("ClientSession.handle() says where it is seen with every question, and at once when that changes", () => {
+  const agent = open();
+  agent.tell({ type: "observed", addresses: ["198.51.100.7:1"] });
+  agent.connect();
+  const [, connect] = sent(agent.start());
+  assert.deepEqual(connect?.type === "connect" && connect.observed, ["198.51.100.7:1"]);
+  agent.hear(welcome);
+  const addresses = ["198.51.100.7:2"];
+  assert.deepEqual(sent(agent.tell({ type: "observed", addresses })), [
+    { type: "observed", addresses },
+  ]);
+  const connector = open("connector");
+  connector.tell({ type: "observed", addresses });
+  connector.tell({ type: "register", services: ["web"], agents: [] });
+  assert.deepEqual(sent(connector.start())[1], {
+    type: "register",
+    services: ["web"],
+    observed: addresses,
+  });
+});

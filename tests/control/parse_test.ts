@@ -69,6 +69,7 @@ const STRICT = new Set([
   "error.message",
   "refused.message",
   "review.agents",
+  "seen.observed",
   "register.services",
   "welcome.services",
   "registered.services",
@@ -131,7 +132,7 @@ Deno.test("parseClientMessage() refuses unknown types by name", () => {
     refused: {
       code: "protocol",
       message: 'Cannot read a control message of type "welcome": known are hello, register, ' +
-        "review, connect, disconnect, renew, ping, pong",
+        "review, connect, observed, disconnect, renew, ping, pong",
     },
   });
   for (

@@ -83,6 +83,7 @@ const BOTH: Record<string, Row> = {
   "tick, hello late": [TOO_SILENT, "=", "=", "="],
   "tick, silent": [TOO_SILENT, TOO_SILENT, TOO_SILENT, "="],
   "< hello": ["greeting: hello", OUT_OF_ORDER, OUT_OF_ORDER, "="],
+  "< observed": [OUT_OF_ORDER, "=", "ready: request observed", "="],
   "< disconnect": [OUT_OF_ORDER, "=", "ready: request disconnect", "="],
   "< renew": [OUT_OF_ORDER, "=", "ready: request renew", "="],
   "< ping": [OUT_OF_ORDER, "=", "ready: send pong", "="],

@@ -40,6 +40,7 @@ export const CLIENT_SAMPLES: { [Type in ClientMessage["type"]]: ClientMessageOf<
     resume: false,
     observed: ["198.51.100.7:51001"],
   },
+  observed: { type: "observed", addresses: ["198.51.100.7:51001"] },
   disconnect: { type: "disconnect", tunnelId: TUNNEL },
   renew: { type: "renew", csr: PEM },
   ping: { type: "ping", id: 1 },
@@ -80,6 +81,7 @@ export const RELAY_SAMPLES: { [Type in RelayMessage["type"]]: RelayMessageOf<Typ
     alternatives: [],
     observed: ["198.51.100.7:51001"],
   },
+  seen: { type: "seen", tunnelId: TUNNEL, observed: ["198.51.100.7:51001"] },
   refused: {
     type: "refused",
     request: 1,

@@ -10,6 +10,7 @@ import type {
   PolicySnapshot,
   RegistryInput,
   RegistryOutput,
+  RegistryRequest,
 } from "../../src/relay/registry.ts";
 
 /** Small, so that tests reach them. */
@@ -255,14 +256,19 @@ export class RegistryModel {
     }
   }
 
-  #request(
-    session: Session,
-    request: ClientMessageOf<"register" | "review" | "connect" | "disconnect">,
-  ): void {
+  #request(session: Session, request: RegistryRequest): void {
     const { kind, name } = session.identity;
     if (request.type === "disconnect") {
       const tunnel = this.tunnels.find(({ id }) => id === request.tunnelId);
       if (tunnel && tunnel[kind] === name) this.#end(tunnel, "closed", kind);
+    } else if (request.type === "observed") {
+      session.observed = request.addresses;
+      for (const tunnel of this.tunnels.filter((tunnel) => tunnel[kind] === name)) {
+        const other = kind === "agent" ? "connector" : "agent";
+        const end = this.#online(other, tunnel[other]);
+        const { id: tunnelId } = tunnel;
+        if (end) this.#send(end, { type: "seen", tunnelId, observed: [...session.observed] });
+      }
     } else if (request.type === "connect" && kind === "agent") this.#connect(session, request);
     else if (request.type === "review" && kind === "connector") {
       const agents = [...new Set(request.agents)].map((agent) => ({

@@ -79,6 +79,7 @@ const disconnect = fc.record({
   type: fc.constant("disconnect" as const),
   tunnelId: oneOf(TUNNELS),
 });
+const announce = fc.record({ type: fc.constant("observed" as const), addresses: observed });
 const review = fc.record({ type: fc.constant("review" as const), agents: fc.subarray(AGENTS) });
 const open = fc.tuple(oneOf(PARTIES), fc.nat(1)).chain(([{ sessions, identity }, which]) =>
   fc.record({
@@ -99,6 +100,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: request(connectorSessions, register) },
   { weight: 2, arbitrary: request(sessions, disconnect) },
   { weight: 1, arbitrary: request(connectorSessions, review) },
+  { weight: 1, arbitrary: request(sessions, announce) },
   {
     weight: 1,
     arbitrary: fc.record({
@@ -221,6 +223,7 @@ Deno.test("Registry.handle() says and routes what the reference says and routes"
     "refused unknown-service",
     "registered",
     "revoked",
+    "seen",
   ];
   assert.deepEqual([...seen.keys()].sort(), everything);
 });
