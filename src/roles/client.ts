@@ -50,8 +50,14 @@ import { explainRelayed } from "./relayed_reason.ts";
 import type { ClientStatus, TunnelStatus } from "./status.ts";
 import { tunnelConfig } from "./tunnel_profile.ts";
 
+/** Below it a datagram is ours, from it on QUIC's (RFC 9000 §17.2, the fixed bit). */
+const FIRST_QUIC_BYTE = 0x40;
+
 /** How long live flows may take to finish after a role was told to stop, in milliseconds. */
 export const DRAIN_MS = 5_000;
+
+/** How long the other ends may take to hear that this one stops, in milliseconds: a round trip or two. */
+const GOODBYE_MS = 250;
 
 /** The common part of a running connector or agent. */
 export class Client {
@@ -292,7 +298,8 @@ export class Client {
       ? [RELAYED_CONNECTOR, RELAYED_AGENT]
       : [RELAYED_AGENT, RELAYED_CONNECTOR];
     this.router.add(tunnel.id, (packet) => {
-      this.endpoint.deliver(tunnel.connection, packet, from, to);
+      if (packet[0]! < FIRST_QUIC_BYTE) tunnel.direct?.sealedDatagram(packet);
+      else this.endpoint.deliver(tunnel.connection, packet, from, to);
     });
   }
 
@@ -407,9 +414,10 @@ export class Client {
     this.#over.abort();
     this.paths.stop();
     this.relayPaths.stop();
-    this.p2p.closeAll();
+    // The control connection goes last: with it the relay forgets where to send what the tunnels still say.
+    await this.endpoint.closeInOrder(text, { withinMs: GOODBYE_MS, last: this.link.connection });
     this.link.stop();
-    this.endpoint.close(text);
+    this.p2p.closeAll();
     this.sockets.close();
     await this.knownKeys.flush();
     await this.#lock.release();

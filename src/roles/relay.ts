@@ -201,7 +201,7 @@ export async function runRelay(options: RelayOptions): Promise<void> {
     log.info("draining", { clients: [...clients.sessions].length });
     clients.drain(DRAIN_MS);
     await sleep(DRAIN_MS, new AbortController().signal);
-    endpoint.close("the relay is stopping");
+    await endpoint.closeInOrder("the relay is stopping", { withinMs: DRAIN_MS });
     await server.finished;
   } finally {
     for (const cleanUp of cleanUps.reverse()) await cleanUp();

@@ -110,6 +110,11 @@ export class RelayLink {
     return this.#state === "connected";
   }
 
+  /** The connection in use. */
+  get connection(): QuicConnection | undefined {
+    return this.#current?.connection;
+  }
+
   /** Why it is not connected, in words. */
   get reason(): string | null {
     return this.#reason;

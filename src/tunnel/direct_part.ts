@@ -36,6 +36,8 @@ export interface TunnelDirect {
   message(message: TunnelMessage): void;
   pathEvent(event: NativePathEvent): void;
   datagram(socket: SocketId, from: Address, datagram: Uint8Array): void;
+  /** What came sealed and is no QUIC packet. */
+  sealedDatagram(datagram: Uint8Array): void;
   peerSeen(addresses: readonly Address[]): void;
   ownChanged(): void;
   networkChanged(): void;

@@ -34,10 +34,11 @@ import {
   type TunnelPathsOutput,
 } from "../path/mod.ts";
 import type { Mac, RandomBytes } from "../qad/mod.ts";
-import { isPathValidated, MAX_PACKET, type NativePathEvent } from "../quic/mod.ts";
+import { isPathValidated, MAX_PACKET, MIN_PACKET, type NativePathEvent } from "../quic/mod.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
 import type { PathChange, TunnelDirect } from "./direct_part.ts";
 import { moveTo, type PathEnds } from "./path_mover.ts";
+import { RelayedMtu } from "./relayed_mtu.ts";
 import { isRelayed, RELAYED_AGENT, RELAYED_CONNECTOR } from "./sealed.ts";
 import type { Tunnel } from "./tunnel.ts";
 import type { TunnelMessage } from "./tunnel_message.ts";
@@ -98,8 +99,9 @@ export class DirectSide implements TunnelDirect {
   readonly #outcomes = new Map<4 | 6, AttemptOutcome>();
   readonly #listeners = new Set<(change: PathChange) => void>();
   #paths: Driver<TunnelPathsInput, TunnelPathsOutput> | undefined;
-  #machine: TunnelPaths | undefined;
+  #relayedMtu: RelayedMtu | undefined;
   #key: Uint8Array | undefined;
+  #codec: ProbeCodec | undefined;
   #generation = 0;
   /** Probes that came before the key; answered as soon as it is there. */
   #early: { socket: SocketId; from: Address; data: Uint8Array }[] = [];
@@ -151,7 +153,7 @@ export class DirectSide implements TunnelDirect {
   /** The tunnel is open: the agent says where it may be reached. */
   start(): void {
     if (this.#tunnel.end !== "agent") return;
-    if (!this.#options.disabled) this.#begin();
+    this.#begin();
     this.#sendOffer();
   }
 
@@ -169,7 +171,7 @@ export class DirectSide implements TunnelDirect {
       const key = message.key === undefined ? undefined : fromBase64Url(message.key);
       if (key?.length !== PROBE_KEY_BYTES) return;
       this.#key = key;
-      if (!this.#options.disabled) this.#begin();
+      this.#begin();
       for (const { socket, from, data } of this.#early.splice(0)) this.datagram(socket, from, data);
       this.#sendOffer();
     } else if (this.#tunnel.end === "connector") this.#sendOffer();
@@ -183,6 +185,7 @@ export class DirectSide implements TunnelDirect {
       return;
     }
     const offer = decoded.value;
+    if (!this.#peerOffer) this.#searchRelayed();
     this.#peerOffer = offer;
     if (!this.#peerDisabled) this.#paths?.tell({ type: "remote", offer });
   }
@@ -193,6 +196,10 @@ export class DirectSide implements TunnelDirect {
       this.#early.push({ socket, from, data: datagram.slice() });
     }
     this.#paths?.tell({ type: "datagram", socket, from, datagram });
+  }
+
+  sealedDatagram(datagram: Uint8Array): void {
+    this.#relayedMtu?.datagram(datagram);
   }
 
   /** What is known of our own end has changed. */
@@ -222,6 +229,7 @@ export class DirectSide implements TunnelDirect {
     clearTimeout(this.#moveTimer);
     this.#paths?.tell({ type: "stop" });
     this.#paths?.stop();
+    this.#relayedMtu?.stop();
     this.#options.sockets.close(this.#guessSockets);
     this.#listeners.clear();
   }
@@ -237,29 +245,43 @@ export class DirectSide implements TunnelDirect {
     };
   }
 
+  /** The key is there: probes can be made and opened. */
   #begin(): void {
-    if (this.#paths) return;
+    if (this.#codec) return;
     if (this.#tunnel.end === "agent") this.#key ??= this.#options.random(PROBE_KEY_BYTES);
-    const { clock, mac, random, guessing, relayRtt } = this.#options;
-    const codec = new ProbeCodec({
-      role: this.#tunnel.end,
-      tunnelId: fromHex(this.#tunnel.id)!,
-      key: this.#key!,
-      mac,
+    const { clock, mac, random, guessing, relayRtt, disabled, own } = this.#options;
+    const { end, id, egress } = this.#tunnel;
+    const codec = new ProbeCodec({ role: end, tunnelId: fromHex(id)!, key: this.#key!, mac });
+    this.#codec = codec;
+    const peer = end === "agent" ? RELAYED_CONNECTOR : RELAYED_AGENT;
+    this.#relayedMtu = new RelayedMtu({
+      codec,
+      random,
+      clock,
+      peer,
+      send: (datagram) => egress.sendSealed(datagram),
+      proven: (packet) => egress.setPathMtu(peer, packet),
     });
-    this.#machine = new TunnelPaths({
+    if (disabled) return;
+    const machine = new TunnelPaths({
       codec,
       random,
       mtuLimit: MAX_PACKET,
       ...(guessing === undefined ? {} : { guessing }),
       ...(relayRtt === undefined ? {} : { relayRtt }),
     });
-    this.#paths = new Driver<TunnelPathsInput, TunnelPathsOutput>(this.#machine, {
+    this.#paths = new Driver<TunnelPathsInput, TunnelPathsOutput>(machine, {
       clock,
       tick: { type: "time" },
       output: (output) => this.#output(output),
     });
-    this.#paths.tell({ type: "local", local: this.#options.own.facts() });
+    this.#paths.tell({ type: "local", local: own.facts() });
+  }
+
+  /** Both ends have the key: find out what the relayed path carries. */
+  #searchRelayed(): void {
+    const { relayRtt = 100 } = this.#options;
+    this.#relayedMtu?.use(relayRtt, MIN_PACKET);
   }
 
   #sendOffer(): void {
@@ -358,6 +380,8 @@ export class DirectSide implements TunnelDirect {
       this.#tunnel.egress.setSocket(peer, sockets.get(path.socket));
     }
     this.#paths?.tell({ type: "migrated", path });
+    if (direct) this.#relayedMtu?.release();
+    else this.#searchRelayed();
     this.pathChanges++;
     const now = performance.now();
     const afterMs = now - this.#tunnel.startedAt;
@@ -391,6 +415,7 @@ export class DirectSide implements TunnelDirect {
       const received = packetsIn !== this.#packetsSeen;
       this.#packetsSeen = packetsIn;
       this.#paths?.tell({ type: "traffic", path, sent: this.#sent, received });
+      if (!path) this.#relayedMtu?.traffic();
       this.#sent = false;
     }, TRAFFIC_NOTE_INTERVAL);
   }

@@ -87,6 +87,7 @@ export class Tunnel {
   readonly #pings = new Map<number, (answered: boolean) => void>();
   #control: FrameChannel | undefined;
   #verified = false;
+  #closing = false;
   #nextPing = 1;
   #keepAlive: ReturnType<typeof setInterval> | undefined;
   #resend: ReturnType<typeof setTimeout> | undefined;
@@ -133,8 +134,9 @@ export class Tunnel {
     return this.#connection;
   }
 
+  /** Over, or about to be: this end has closed it. */
   get closed(): boolean {
-    return this.#connection.closed;
+    return this.#closing || this.#connection.closed;
   }
 
   /** Open: the handshake is done and the other end is who it should be. */
@@ -202,6 +204,9 @@ export class Tunnel {
 
   /** Ends the tunnel; its flows are reset at both ends. */
   close(text: string): void {
+    if (this.#closing) return;
+    this.#closing = true;
+    this.mux.abortFlows(() => true);
     this.#connection.close(0, text);
   }
 

@@ -2,18 +2,15 @@
  * Where a tunnel's packets go: sealed to the relay, or bare to the other end.
  * @module
  */
-import type { Address } from "../core/mod.ts";
-import type { Egress } from "../quic/mod.ts";
+import { type Address, concatBytes } from "../core/mod.ts";
+import { type Egress, MIN_PACKET } from "../quic/mod.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
-import { isRelayed, SEALED_OVERHEAD, sealedPrefix } from "./sealed.ts";
+import { isRelayed, sealedPrefix } from "./sealed.ts";
 
 const BARE = new Uint8Array(0);
 
-/**
- * QUIC packet on a path whose MTU nobody has measured, in bytes: with IPv6, UDP and the sealed header it needs an MTU of 1407,
- * which tunnels, PPPoE and mobile networks have.
- */
-export const UNPROVEN_PACKET = 1350;
+/** QUIC packet on a path whose MTU nobody has measured yet, in bytes: the size that every path must carry (RFC 9000 §14). */
+export const UNPROVEN_PACKET = MIN_PACKET;
 
 /** Of a handshake, kept for sending it once more, in bytes: a client's flight is one packet, a server's about three. */
 const MAX_FLIGHT_BYTES = 16 * 1024;
@@ -55,17 +52,17 @@ export class TunnelEgress implements Egress {
   }
 
   /**
-   * The largest UDP payload that was proven for a path, in bytes (sealed header included on the relayed one); `undefined`
-   * forgets it. Holds 16 direct paths; the oldest is forgotten.
+   * The largest QUIC packet that was proven for a path, in bytes; `undefined` forgets it. Holds 16 direct paths; the oldest
+   * is forgotten.
    */
-  setPathMtu(peer: Address, udpPayload: number | undefined): void {
+  setPathMtu(peer: Address, packet: number | undefined): void {
     if (isRelayed(peer)) {
-      this.#relayedSize = udpPayload === undefined ? UNPROVEN_PACKET : udpPayload - SEALED_OVERHEAD;
+      this.#relayedSize = packet ?? UNPROVEN_PACKET;
       return;
     }
     this.#sizes.delete(peer.key);
-    if (udpPayload === undefined) return;
-    this.#sizes.set(peer.key, udpPayload);
+    if (packet === undefined) return;
+    this.#sizes.set(peer.key, packet);
     if (this.#sizes.size > 16) {
       for (const oldest of this.#sizes.keys()) {
         this.#sizes.delete(oldest);
@@ -100,6 +97,14 @@ export class TunnelEgress implements Egress {
       ? this.#sockets.get(peer.key) ?? this.#wires.p2pSocket
       : this.#wires.p2pSocket;
     return this.#blocked.send(peer, data, segmentSize);
+  }
+
+  /** Sends one datagram of our own, sealed, to the other end. */
+  sendSealed(datagram: Uint8Array): void {
+    const relay = this.#wires.relayAddress();
+    if (!relay) return;
+    const sealed = concatBytes(this.#prefix, datagram);
+    this.#wires.relaySocket.send(relay, sealed, sealed.length);
   }
 
   /**

@@ -1,0 +1,87 @@
+/**
+ * How large a packet the relayed path carries: the same search as on direct paths, with probes inside sealed datagrams.
+ *
+ * ```
+ * 02 tunnel-id[8] 05 tunnel-id[8] txid[8] flags[1] zero[...] mac[16]
+ * ```
+ *
+ * The relay forwards them like everything sealed. Their answers say nothing about addresses: both ends' are made up.
+ * @module
+ */
+import { type Address, type Clock, Driver } from "../core/mod.ts";
+import {
+  type DirectPath,
+  type MtuInput,
+  type MtuOutput,
+  MtuSearch,
+  type ProbeCodec,
+} from "../path/mod.ts";
+import type { RandomBytes } from "../qad/mod.ts";
+import { MAX_PACKET } from "../quic/mod.ts";
+
+/** The relayed path's number among sockets: none of the P2P sockets has it. */
+const RELAYED_SOCKET = -1;
+
+/** What the search needs. */
+export interface RelayedMtuOptions {
+  readonly codec: ProbeCodec;
+  readonly random: RandomBytes;
+  readonly clock: Clock;
+  /** The other end's made-up address. */
+  readonly peer: Address;
+  /** Sends a datagram sealed. */
+  readonly send: (datagram: Uint8Array) => void;
+  /** QUIC packets of this size pass, in bytes. */
+  readonly proven: (packet: number) => void;
+}
+
+/** See the module's head. */
+export class RelayedMtu {
+  readonly #options: RelayedMtuOptions;
+  readonly #search: Driver<MtuInput, MtuOutput>;
+  readonly #path: DirectPath;
+
+  constructor(options: RelayedMtuOptions) {
+    this.#options = options;
+    this.#path = { socket: RELAYED_SOCKET, remote: options.peer };
+    const { codec, random, clock } = options;
+    this.#search = new Driver<MtuInput, MtuOutput>(
+      new MtuSearch({ codec, random, limit: MAX_PACKET }),
+      { clock, tick: { type: "time" }, output: (output) => this.#output(output) },
+    );
+  }
+
+  /** The tunnel runs over the relay now. `rtt`: in milliseconds, as far as known. */
+  use(rtt: number, proven: number): void {
+    this.#search.tell({ type: "use", path: this.#path, rtt, proven });
+  }
+
+  /** It does not any more: its size need not be guarded. */
+  release(): void {
+    this.#search.tell({ type: "release" });
+  }
+
+  /** The tunnel's own packets travel over the relay. */
+  traffic(): void {
+    this.#search.tell({ type: "traffic" });
+  }
+
+  /** What came sealed and is no QUIC packet. */
+  datagram(datagram: Uint8Array): void {
+    const { codec, peer, send } = this.#options;
+    const opened = codec.open(datagram);
+    if (opened.type === "probe") send(codec.reply(opened.txid, peer));
+    else if (opened.type === "reply") {
+      this.#search.tell({ type: "reply", reply: opened, socket: RELAYED_SOCKET, from: peer });
+    }
+  }
+
+  stop(): void {
+    this.#search.stop();
+  }
+
+  #output(output: MtuOutput): void {
+    if (output.type === "send") this.#options.send(output.datagram);
+    else if (output.type === "mtu") this.#options.proven(output.mtu);
+  }
+}
