@@ -78,6 +78,14 @@ export async function runRole(
   start: (common: CommonOptions) => Promise<void>,
 ): Promise<number> {
   const log = createCliLogger(values, io);
+  // A mistake of ours in one connection must not end all the others: it is logged, and the role goes on.
+  const onFault = (event: PromiseRejectionEvent | ErrorEvent) => {
+    event.preventDefault();
+    const fault = event instanceof ErrorEvent ? event.error : event.reason;
+    log.error("internal fault", { reason: fault instanceof Error ? fault.stack : String(fault) });
+  };
+  globalThis.addEventListener("unhandledrejection", onFault);
+  globalThis.addEventListener("error", onFault);
   const stop = listenForStop((name) => {
     log.info("stopping", { signal: name, hint: "again to stop at once" });
   });
@@ -100,6 +108,8 @@ export async function runRole(
       noEarlyData: values.noEarlyData,
     });
   } finally {
+    globalThis.removeEventListener("unhandledrejection", onFault);
+    globalThis.removeEventListener("error", onFault);
     stop.dispose();
   }
   return 0;
