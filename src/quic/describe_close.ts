@@ -2,7 +2,7 @@
  * Why a connection ended, for people.
  * @module
  */
-import type { CloseReason } from "./connection.ts";
+import type { CloseReason } from "./connection_types.ts";
 
 /** First and last error code that carry a TLS alert (RFC 9001 §4.8). */
 const CRYPTO_ERRORS = { first: 0x100, last: 0x1ff } as const;

@@ -6,12 +6,8 @@
 import { setImmediate } from "node:timers";
 import { type Address, toHex } from "../core/mod.ts";
 import { LoopTurn } from "../sockets/mod.ts";
-import {
-  type ConnectionHandler,
-  type ConnectionHost,
-  type Egress,
-  QuicConnection,
-} from "./connection.ts";
+import { type ConnectionHost, QuicConnection } from "./connection.ts";
+import type { ConnectionHandler, Egress } from "./connection_types.ts";
 import { CONNECTION_ID_LENGTH, connectionIdKey, isInitial, packetKey } from "./connection_id.ts";
 import { EngineConnection, type NativeConfig } from "./engine.ts";
 import { TrainBuilder } from "./train_builder.ts";
@@ -228,14 +224,19 @@ export class QuicEndpoint implements ConnectionHost {
   }
 
   /**
-   * Closes every connection, and gives what they still have to say this long to leave.
+   * Closes every connection, and gives what they still have to say some time to leave.
    *
-   * @param withinMs enough for a round trip, after which a full congestion window has room again
+   * @param options.withinMs enough for a round trip, after which a full congestion window has room again
+   * @param options.last closed when the others are: those that it carries, for one
    */
-  async closeInOrder(text: string, withinMs: number): Promise<void> {
-    for (const connection of [...this.connections]) connection.close(0, text);
-    const until = performance.now() + withinMs;
-    while (this.size > 0 && performance.now() < until) {
+  async closeInOrder(
+    text: string,
+    options: { withinMs: number; last?: QuicConnection | undefined },
+  ): Promise<void> {
+    const others = [...this.connections].filter((connection) => connection !== options.last);
+    for (const connection of others) connection.close(0, text);
+    const until = performance.now() + options.withinMs;
+    while (others.some((one) => this.#keysOf.has(one)) && performance.now() < until) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     this.close(text);

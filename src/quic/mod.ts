@@ -4,6 +4,7 @@
  */
 export * from "./config.ts";
 export * from "./connection.ts";
+export * from "./connection_types.ts";
 export * from "./connection_id.ts";
 export * from "./describe_close.ts";
 export * from "./endpoint.ts";

@@ -4,7 +4,7 @@
  */
 import type { NativeConnection } from "./engine.ts";
 
-/** What a stream needs of its connection. */
+/** What a stream needs of whoever keeps it. */
 export interface StreamHost {
   readonly native: NativeConnection;
   /** Something was written or read: packets may want to leave. */
@@ -33,8 +33,11 @@ export class QuicStream {
   #sendFinished = false;
   #receiveFinished = false;
   #dead = false;
+  #reset = false;
   #readable: PromiseWithResolvers<void> | undefined;
   #writable: PromiseWithResolvers<void> | undefined;
+  /** Bytes that the next write may take, where several streams share what is left. */
+  #share: number | undefined;
   /** Bytes accepted for sending since the start. */
   bytesOut = 0;
   /** Bytes read since the start. */
@@ -48,6 +51,11 @@ export class QuicStream {
   /** The peer has finished and all was read. */
   get receiveFinished(): boolean {
     return this.#receiveFinished;
+  }
+
+  /** The peer gave the stream up: {@linkcode read} has ended, but not with the last byte. */
+  get reset(): boolean {
+    return this.#reset;
   }
 
   /** {@linkcode finish} was called. */
@@ -71,9 +79,12 @@ export class QuicStream {
    */
   write(data: Uint8Array): number {
     if (this.#dead || this.#sendFinished) return data.length;
+    const share = this.#share;
+    this.#share = undefined;
+    const piece = share !== undefined && share < data.length ? data.subarray(0, share) : data;
     let taken: number;
     try {
-      taken = this.#host.native.streamSend(this.id, data, false) ?? 0;
+      taken = this.#host.native.streamSend(this.id, piece, false) ?? 0;
     } catch {
       // The peer wants no more of it (STOP_SENDING), which ours never say: the bytes are its loss.
       this.#sendFinished = true;
@@ -109,7 +120,8 @@ export class QuicStream {
     try {
       result = native.streamRecv(this.id, into);
     } catch {
-      // The peer reset the stream, which ours never do: as good as the end.
+      // The peer reset the stream, as it does when it closes the connection: what is missing is lost.
+      this.#reset = true;
       result = [0, true];
     }
     if (result === null) return 0;
@@ -164,8 +176,9 @@ export class QuicStream {
     waiter?.resolve();
   }
 
-  /** For the connection: the stream can be written. */
-  wakeWriter(): void {
+  /** For the connection: the stream can be written; `share` bytes at once, if given. */
+  wakeWriter(share?: number): void {
+    this.#share = share;
     const waiter = this.#writable;
     this.#writable = undefined;
     waiter?.resolve();

@@ -1,0 +1,136 @@
+/**
+ * The packets that a connection wants sent, on their way out: in trains, and held back where the socket is full.
+ * @module
+ */
+import { type Address, addressOf, type Bytes } from "../core/mod.ts";
+import type { Closing } from "./closing.ts";
+import type { Egress } from "./connection_types.ts";
+import type { NativeConnection } from "./engine.ts";
+import type { TrainBuilder } from "./train_builder.ts";
+
+/** What a sender needs of its connection. */
+export interface PacketSenderOptions {
+  readonly native: NativeConnection;
+  readonly egress: Egress;
+  readonly local: Address;
+  readonly peer: Address;
+  /** Call {@linkcode PacketSender.flush} again. */
+  readonly wake: () => void;
+  /** Streams that live now. */
+  readonly streamIds: () => Iterable<number>;
+}
+
+/** The sending half of a connection. */
+export class PacketSender {
+  /** Our end of the path in use. */
+  local: Address;
+  /** The other end of the path in use. */
+  peer: Address;
+  /** The end that is under way. */
+  closing: Closing | undefined;
+  readonly #options: PacketSenderOptions;
+  readonly #native: NativeConnection;
+  readonly #egress: Egress;
+  /** A train that the socket did not take whole. */
+  #unsent: { local: Address; peer: Address; data: Bytes; segmentSize: number } | undefined;
+
+  constructor(options: PacketSenderOptions) {
+    this.#options = options;
+    this.#native = options.native;
+    this.#egress = options.egress;
+    this.local = options.local;
+    this.peer = options.peer;
+  }
+
+  /** As `QuicConnection.flush`. */
+  flush(builder: TrainBuilder, budget: number): number {
+    if (!this.#flushUnsent()) return 0;
+    let made = 0;
+    const { peer } = this;
+    const prefix = this.#egress.prefix(peer);
+    const size = this.#egress.packetSize(peer);
+    builder.begin();
+    while (made < budget) {
+      let result: ReturnType<NativeConnection["send"]>;
+      const room = builder.room(prefix.length, size);
+      try {
+        result = this.#native.send(room);
+      } catch {
+        result = null;
+      }
+      if (result === null) {
+        if (this.closing?.silent(this.#options.streamIds())) continue;
+        break;
+      }
+      const [length, info] = result;
+      made++;
+      this.closing?.sent(this.#options.streamIds());
+      if (info.to.host !== peer.host || info.to.port !== peer.port) {
+        // Another path than the one before (a probe, or a migration): the packet travels alone.
+        const packet = room.slice(0, length);
+        const taken = this.#sendTrain(builder);
+        this.#sendSingle(
+          addressOf(info.from.host, info.from.port),
+          addressOf(info.to.host, info.to.port),
+          packet,
+        );
+        if (!taken) break;
+        continue;
+      }
+      if (info.from.host !== this.local.host || info.from.port !== this.local.port) {
+        this.local = addressOf(info.from.host, info.from.port);
+      }
+      if (builder.add(prefix, length)) continue;
+      // The train is whole (its last packet is shorter, or it is as long as a train may be), or this packet is too long for it.
+      if (!this.#sendTrain(builder)) break;
+    }
+    this.#sendTrain(builder);
+    return made;
+  }
+
+  /** Forgets what was held back. */
+  drop(): void {
+    this.#unsent = undefined;
+  }
+
+  /** What the socket did not take before goes first. False: it still does not. */
+  #flushUnsent(): boolean {
+    if (!this.#unsent) return true;
+    const { local, peer, data, segmentSize } = this.#unsent;
+    const taken = this.#egress.transmit(local, peer, data, segmentSize);
+    if (taken < data.length) {
+      this.#holdBack(local, peer, data.subarray(taken), segmentSize);
+      return false;
+    }
+    this.#unsent = undefined;
+    return true;
+  }
+
+  #sendTrain(builder: TrainBuilder): boolean {
+    for (let train = builder.take(); train; train = builder.take()) {
+      const { data, segmentSize } = train;
+      const taken = this.#egress.transmit(this.local, this.peer, data, segmentSize);
+      if (taken < data.length) {
+        this.#holdBack(this.local, this.peer, data.subarray(taken), segmentSize);
+        // At most one more datagram is in the builder; it is lost, and the engine sends it again.
+        builder.begin();
+        return false;
+      }
+    }
+    return true;
+  }
+
+  #sendSingle(local: Address, peer: Address, packet: Uint8Array): void {
+    const prefix = this.#egress.prefix(peer);
+    const datagram = new Uint8Array(prefix.length + packet.length);
+    datagram.set(prefix);
+    datagram.set(packet, prefix.length);
+    // A probe that the socket cannot take now is as good as lost: the engine sends another.
+    this.#egress.transmit(local, peer, datagram, datagram.length);
+  }
+
+  #holdBack(local: Address, peer: Address, data: Uint8Array, segmentSize: number): void {
+    this.#unsent = { local, peer, data: new Uint8Array(data), segmentSize };
+    this.#egress.writable().then(() => this.#options.wake());
+  }
+}
