@@ -42,6 +42,9 @@ export { EMPTY_POLICY, type PolicySnapshot } from "./registry_policy.ts";
 export type { RegistrySession, SessionId, SessionIdentity } from "./registry_sessions.ts";
 export type { RegistryTunnel } from "./registry_tunnels.ts";
 
+/** A tunnel younger than this may still be without the offers that its ends exchange inside it. */
+const FRESH_TUNNEL_MS: Millis = 5_000;
+
 /** See the module's head. */
 export class Registry implements Machine<RegistryInput, RegistryOutput> {
   readonly #options: Required<Omit<RegistryOptions, "policy">>;
@@ -94,7 +97,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
         if (!session) return;
         if (input.type === "close") this.#leave(session, now);
         else if (input.type === "address") this.#move(session, input.address);
-        else this.#request(session, input.request);
+        else this.#request(session, input.request, now);
       }
     }
   }
@@ -161,7 +164,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
     for (const tunnel of this.#state.tunnels.of(kind, name)) this.#state.route(tunnel);
   }
 
-  #request(session: RegistrySession, request: RegistryRequest): void {
+  #request(session: RegistrySession, request: RegistryRequest, now: Millis): void {
     const { kind, name } = session.identity;
     if (request.type === "disconnect") {
       const tunnel = this.#state.tunnels.get(request.tunnelId);
@@ -170,19 +173,21 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
       session.observed = request.addresses;
       const other = kind === "agent" ? "connector" : "agent";
       for (const tunnel of this.#state.tunnels.of(kind, name)) {
+        // Older ones have long told each other inside the tunnel; and one message must not become thousands.
+        if (now - tunnel.since > FRESH_TUNNEL_MS) continue;
         const end = this.#state.sessions.of(other, tunnel[other]);
         const observed = [...request.addresses];
         if (end) this.#state.send(end.id, { type: "seen", tunnelId: tunnel.id, observed });
       }
     } else if (kind === "agent") {
-      if (request.type === "connect") this.#connect(session, request);
+      if (request.type === "connect") this.#connect(session, request, now);
     } else if (request.type === "register") {
       session.observed = request.observed;
       this.#register(session, request.services);
     } else if (request.type === "review") this.#review(session, request.agents);
   }
 
-  #connect(session: RegistrySession, wanted: ClientMessageOf<"connect">): void {
+  #connect(session: RegistrySession, wanted: ClientMessageOf<"connect">, now: Millis): void {
     const { policy, sessions, tunnels } = this.#state;
     const agent = session.identity.name;
     const { request, tunnelId } = wanted;
@@ -210,6 +215,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
         services: decision.services,
         askedBy: session.id,
         toldTo: undefined,
+        since: now,
       };
       tunnels.add(tunnel);
     }

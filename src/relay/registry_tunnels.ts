@@ -21,6 +21,8 @@ export interface RegistryTunnel {
   services: string[];
   /** The agent's session that asked for it: none while the agent is away or has not asked again. */
   askedBy: SessionId | undefined;
+  /** When its agent first asked for it. */
+  readonly since: Millis;
   /** The connector's session that was told of it. */
   toldTo: SessionId | undefined;
 }
