@@ -86,6 +86,8 @@ export async function pumpFromStream(
           if (length === 0) break;
           if (length === STREAM_END) {
             if (options.aborted() || stream.dead) return;
+            // Whoever listens must not take a part for the whole.
+            if (stream.reset) throw new Error("the other end gave the flow up");
             await conn.closeWrite();
             return;
           }
