@@ -13,9 +13,9 @@ import {
   inScene,
   isReadyToRun,
   lacks,
+  openAll,
   randomFile,
   run,
-  type Scene,
   startNginx,
   startPython,
   startRedis,
@@ -27,24 +27,6 @@ const MEBIBYTES = Number(Deno.env.get("POSTERN_E2E_MIB") ?? 64);
 
 /** Long enough for a gibibyte on a machine that does other things too. */
 const TRANSFER_WITHIN_MS = 300_000;
-
-/** A relay, a connector that offers `targets`, and an agent that reaches them all: its local ports. */
-async function openAll(
-  scene: Scene,
-  targets: Readonly<Record<string, number>>,
-): Promise<Readonly<Record<string, number>>> {
-  const services = Object.keys(targets);
-  const relay = await scene.startRelay();
-  const home = await scene.invite(relay, "connector", "home", services);
-  const alice = await scene.invite(relay, "agent", "alice", services);
-  const connector = scene.startConnector({
-    invite: home,
-    services: services.map((name) => `${name}=127.0.0.1:${targets[name]}`),
-  });
-  const agent = scene.startAgent({ invite: alice, services });
-  await Promise.all([connector.ready(), agent.process.ready()]);
-  return agent.ports;
-}
 
 async function curl(...args: string[]): Promise<string> {
   const done = await run("curl", ["-sS", "--fail", "--max-time", "60", ...args]);

@@ -203,6 +203,24 @@ export class Scene implements AsyncDisposable {
   }
 }
 
+/** A relay, a connector that offers `targets`, and an agent that reaches them all; its local ports. */
+export async function openAll(
+  scene: Scene,
+  targets: Readonly<Record<string, number>>,
+): Promise<Readonly<Record<string, number>>> {
+  const services = Object.keys(targets);
+  const relay = await scene.startRelay();
+  const home = await scene.invite(relay, "connector", "home", services);
+  const alice = await scene.invite(relay, "agent", "alice", services);
+  const connector = scene.startConnector({
+    invite: home,
+    services: services.map((name) => `${name}=127.0.0.1:${targets[name]}`),
+  });
+  const agent = scene.startAgent({ invite: alice, services });
+  await Promise.all([connector.ready(), agent.process.ready()]);
+  return agent.ports;
+}
+
 /** Runs a test in a scene of its own; when it fails, says what the processes have printed. */
 export async function inScene(
   play: (scene: Scene) => Promise<void>,

@@ -109,6 +109,27 @@ export function startWebSocketEcho(scene: Scene): number {
   return server.addr.port;
 }
 
+/** A TCP service in this process; its port. */
+export function serveTcp(
+  scene: Scene,
+  serve: (connection: Deno.TcpConn) => Promise<unknown>,
+): number {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  let open = true;
+  scene.atEnd(() => {
+    open = false;
+    listener.close();
+  });
+  (async () => {
+    while (open) {
+      // A connection that was reset before it was accepted is an error here, and no reason to stop.
+      const connection = await listener.accept().catch(() => undefined);
+      if (connection) serve(connection).catch(() => {});
+    }
+  })();
+  return (listener.addr as Deno.NetAddr).port;
+}
+
 /** A file of random bytes; its SHA-256 in hexadecimal. */
 export async function randomFile(path: string, mebibytes: number): Promise<string> {
   const script = 'head -c "$2" /dev/urandom | tee "$1" | sha256sum';
