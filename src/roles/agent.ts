@@ -2,38 +2,16 @@
  * The agent: runs on the user's machine and opens local ports that lead to services by name.
  * @module
  */
-import * as v from "valibot";
 import type { ClientOutput } from "../control/mod.ts";
-import { formatHostPort, type HostPort, messageOf, parseHostPort, UserError } from "../core/mod.ts";
-import { loadSettings, saveSettings } from "../identity/mod.ts";
-import { NameSchema } from "../identity/schemas.ts";
-import { listenForward } from "../ingress/forward.ts";
+import { messageOf } from "../core/mod.ts";
 import { Client, DRAIN_MS } from "./client.ts";
 import { answerAsk } from "./client_asks.ts";
+import { openEntrances } from "./entrances.ts";
 import { sleep } from "./joining.ts";
-import type { AgentOptions, ServiceAddress } from "./options.ts";
+import type { AgentOptions } from "./options.ts";
+import { rememberEntrances } from "./remembered.ts";
 import { serveStatus } from "./status_socket.ts";
 import { TunnelPool } from "./tunnel_pool.ts";
-
-const SettingsSchema = v.object({
-  forwards: v.pipe(
-    v.array(v.object({
-      service: NameSchema,
-      protocol: v.picklist(["tcp", "udp"]),
-      address: v.string(),
-    })),
-    v.maxLength(256),
-  ),
-  socks: v.nullish(v.string()),
-  httpProxy: v.nullish(v.string()),
-});
-
-/** What an agent opens locally. */
-interface Entrances {
-  readonly forwards: readonly ServiceAddress[];
-  readonly socks: HostPort | undefined;
-  readonly httpProxy: HostPort | undefined;
-}
 
 /**
  * Runs an agent until its signal is aborted.
@@ -46,16 +24,15 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const client = await Client.open("agent", options, (output) => cell.output?.(output));
   const stopListening = new AbortController();
   try {
-    const entrances = await rememberEntrances(client, options);
+    const entrances = options.transient
+      ? { forwards: [] }
+      : await rememberEntrances(client.folder, options);
     const pool = new TunnelPool(client);
-    const open = { openTcp: (service: string, peer: string) => pool.openTcp(service, peer) };
-    const listeners = entrances.forwards.map(({ service, address }) => ({
-      service,
-      listener: listenForward({ service, at: address, open, log, signal: stopListening.signal }),
-    }));
-    const endpoints = listeners.map(({ service, listener }) =>
-      `${service}=${formatHostPort(listener.address)}`
-    );
+    const { endpoints, services, example } = openEntrances(entrances, {
+      open: { openTcp: (service, peer) => pool.openTcp(service, peer) },
+      log,
+      signal: stopListening.signal,
+    });
     let saidReady = false;
     cell.output = (output) => {
       pool.output(output);
@@ -65,9 +42,8 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       if (output.type !== "welcome" || saidReady) return;
       saidReady = true;
       say(`agent "${client.name}" ready: ${endpoints.join(", ") || "no local ports"}`);
-      const first = listeners[0];
-      if (first) say(`next: curl http://${formatHostPort(first.listener.address)}/`);
-      for (const { service } of listeners) {
+      if (example) say(`next: ${example}`);
+      for (const service of services) {
         if (!output.welcome.services.includes(service)) {
           log.warn(`Cannot reach "${service}" as agent "${client.name}" is not granted it`, {
             next: `at the relay: postern grant ${client.name} ${service}`,
@@ -86,11 +62,11 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       answer: (ask, asking) =>
         answerAsk(ask, asking, {
           client,
-          tunnelFor: (service) => pool.tunnelFor(service),
+          agent: pool,
           status: () =>
             client.status({
               services: [...pool.granted ?? []],
-              endpoints,
+              endpoints: [...endpoints],
               tunnels: pool.tunnels,
             }),
         }),
@@ -111,34 +87,4 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     await client.close("cannot start");
     throw error;
   }
-}
-
-/** What was given on the command line, kept for the next start; or what was kept. */
-async function rememberEntrances({ folder }: Client, options: AgentOptions): Promise<Entrances> {
-  const { forwards, socks, httpProxy } = options;
-  if (forwards.length > 0 || socks || httpProxy) {
-    await saveSettings(folder, {
-      forwards: forwards.map((forward) => ({
-        ...forward,
-        address: formatHostPort(forward.address),
-      })),
-      socks: socks ? formatHostPort(socks) : null,
-      httpProxy: httpProxy ? formatHostPort(httpProxy) : null,
-    });
-    return { forwards, socks, httpProxy };
-  }
-  const kept = await loadSettings(folder, SettingsSchema);
-  if (!kept) {
-    throw new UserError("Cannot start agent as it is not told which services to open where", {
-      next: "postern agent SERVICE=PORT",
-    });
-  }
-  return {
-    forwards: kept.forwards.map((forward) => ({
-      ...forward,
-      address: parseHostPort(forward.address),
-    })),
-    socks: kept.socks ? parseHostPort(kept.socks) : undefined,
-    httpProxy: kept.httpProxy ? parseHostPort(kept.httpProxy) : undefined,
-  };
 }

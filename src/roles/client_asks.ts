@@ -3,53 +3,53 @@
  * @module
  */
 import { UserError } from "../core/mod.ts";
+import type { TcpFlow } from "../mux/mod.ts";
 import type { Tunnel } from "../tunnel/mod.ts";
-import type { Ask, PingAnswer, PingAsk } from "./asks.ts";
+import type { Ask } from "./asks.ts";
 import type { Client } from "./client.ts";
-import { sleep } from "./joining.ts";
+import { connectAsk } from "./connect_ask.ts";
+import { pingAsk, refusePing } from "./ping_ask.ts";
+import { explainRelayed } from "./relayed_reason.ts";
 import type { ClientStatus } from "./status.ts";
 import type { Answer } from "./status_socket.ts";
+
+/** What an agent can do that a connector cannot. */
+export interface AgentSide {
+  /** The tunnel to a service, opened where need be. @throws {FlowRefused} */
+  tunnelFor(service: string): Promise<Tunnel>;
+  /** A TCP flow to a service. @throws {FlowRefused} */
+  openTcp(service: string, peer: string): Promise<TcpFlow>;
+}
 
 /** What answering needs. */
 export interface AskContext {
   readonly client: Client;
   readonly status: () => ClientStatus;
-  /** Agent: the tunnel to a service, opened where need be. */
-  readonly tunnelFor?: (service: string) => Promise<Tunnel>;
+  readonly agent?: AgentSide;
 }
 
 /** Answers one request. */
 export function answerAsk(ask: Ask, signal: AbortSignal, context: AskContext): Answer {
+  const { client, agent } = context;
   switch (ask.ask) {
     case "status":
       return context.status();
     case "ping":
-      return ping(ask, signal, context);
-    case "netcheck":
+      if (!agent) return refusePing(client.kind, ask.service);
+      return pingAsk(ask, signal, {
+        tunnelFor: (service) => agent.tunnelFor(service),
+        remoteOf: (tunnel) =>
+          (tunnel.path === "direct" ? tunnel.connection.peer : client.link.address)?.key ?? null,
+        whyRelayed: (tunnel) => explainRelayed(tunnel, client.paths),
+      });
     case "connect":
+      if (!agent) {
+        throw new UserError(`Cannot connect to "${ask.service}" from a ${client.kind}`, {
+          next: "Connect where an agent is granted the service",
+        });
+      }
+      return connectAsk(ask, signal, (service, peer) => agent.openTcp(service, peer));
+    case "netcheck":
       throw new UserError(`Cannot answer "${ask.ask}" yet`);
-  }
-}
-
-async function* ping(
-  ask: PingAsk,
-  signal: AbortSignal,
-  { tunnelFor, client }: AskContext,
-): AsyncGenerator<PingAnswer> {
-  if (!tunnelFor) {
-    throw new UserError(`Cannot ping "${ask.service}" from a ${client.kind}`, {
-      next: "Ping from an agent that is granted the service",
-    });
-  }
-  for (let seq = 1; (ask.count === 0 || seq <= ask.count) && !signal.aborted; seq++) {
-    if (seq > 1) await sleep(ask.intervalMs, signal);
-    const tunnel = await tunnelFor(ask.service);
-    const ms = await tunnel.ping(ask.timeoutMs);
-    if (ms === undefined) yield { event: "lost", seq };
-    else {
-      const { path } = tunnel;
-      const remote = path === "direct" ? tunnel.connection.peer : client.link.address;
-      yield { event: "echo", seq, ms, path, remote: remote?.key ?? null };
-    }
   }
 }

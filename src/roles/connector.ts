@@ -2,11 +2,8 @@
  * The connector: sits beside private services, offers them by name, and carries granted flows to them. Dials out only.
  * @module
  */
-import * as v from "valibot";
 import type { ClientOutput, RelayMessageOf } from "../control/mod.ts";
-import { formatHostPort, parseHostPort, UserError } from "../core/mod.ts";
-import { loadSettings, saveSettings } from "../identity/mod.ts";
-import { NameSchema } from "../identity/schemas.ts";
+import { formatHostPort } from "../core/mod.ts";
 import { FlowRefused, type FlowRequest } from "../mux/mod.ts";
 import { type ConnectionHandler, describeClose } from "../quic/mod.ts";
 import { RELAYED_AGENT, RELAYED_CONNECTOR, Tunnel, TunnelEgress } from "../tunnel/mod.ts";
@@ -14,19 +11,9 @@ import { Client, DRAIN_MS } from "./client.ts";
 import { answerAsk } from "./client_asks.ts";
 import { sleep } from "./joining.ts";
 import type { ConnectorOptions, ServiceAddress } from "./options.ts";
+import { rememberOffers } from "./remembered.ts";
 import { serveStatus } from "./status_socket.ts";
 import { dialTarget } from "./target.ts";
-
-const SettingsSchema = v.object({
-  services: v.pipe(
-    v.array(v.object({
-      service: NameSchema,
-      protocol: v.picklist(["tcp", "udp"]),
-      address: v.string(),
-    })),
-    v.maxLength(256),
-  ),
-});
 
 /** A tunnel that the relay has announced: its agent, and what that agent may open. */
 interface Announced {
@@ -281,34 +268,11 @@ export async function runConnector(options: ConnectorOptions): Promise<void> {
   });
   let services: readonly ServiceAddress[];
   try {
-    services = await rememberServices(client, options);
+    services = await rememberOffers(client.folder, options.services);
   } catch (error) {
     await client.close("cannot start");
     throw error;
   }
   cell.connector = new Connector(options, services);
   await cell.connector.run(client);
-}
-
-/** What was given on the command line, kept for the next start; or what was kept. */
-async function rememberServices(
-  { folder }: Client,
-  { services }: ConnectorOptions,
-): Promise<readonly ServiceAddress[]> {
-  if (services.length > 0) {
-    await saveSettings(folder, {
-      services: services.map((service) => ({
-        ...service,
-        address: formatHostPort(service.address),
-      })),
-    });
-    return services;
-  }
-  const kept = await loadSettings(folder, SettingsSchema);
-  if (!kept || kept.services.length === 0) {
-    throw new UserError("Cannot start connector as it is not told where its services are", {
-      next: "postern connector SERVICE=HOST:PORT",
-    });
-  }
-  return kept.services.map((service) => ({ ...service, address: parseHostPort(service.address) }));
 }

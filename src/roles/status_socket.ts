@@ -24,6 +24,8 @@ import {
 
 /** Askers at once; a person has a few terminals and a monitor. One more is told so and let go. */
 export const MAX_STATUS_CLIENTS = 16;
+/** Connections that carry flows at once (`postern connect`); one more is told so and let go. */
+export const MAX_RAW_CLIENTS = 1024;
 /** Bytes of a request; the longest real one has about 150. A longer one gets an error. */
 export const MAX_REQUEST_BYTES = 64 * 1024;
 /** Milliseconds in which a request must be there, and in which an asker must take an answer line. */
@@ -31,14 +33,24 @@ export const STATUS_IDLE_MS = 10_000;
 
 const TEMP_PREFIX = "postern-";
 
-/** An answer that is a connection: runs with the bytes that follow, until it is done. */
+/**
+ * An answer that is a connection: runs with the bytes that follow, until it is done. It may outlive the server's own end, so
+ * that a role can drain.
+ */
 export class RawAnswer {
   /** Sent as the one answer line before the bytes. */
   readonly first: unknown;
   readonly run: (pipe: LinePipe, signal: AbortSignal) => Promise<void>;
-  constructor(first: unknown, run: (pipe: LinePipe, signal: AbortSignal) => Promise<void>) {
+  /** Called instead of `run` where the asker has gone before. */
+  readonly drop: () => void;
+  constructor(
+    first: unknown,
+    run: (pipe: LinePipe, signal: AbortSignal) => Promise<void>,
+    drop: () => void = () => {},
+  ) {
     this.first = first;
     this.run = run;
+    this.drop = drop;
   }
 }
 
@@ -156,8 +168,9 @@ async function converse(
   pipe: LinePipe,
   endpoint: StatusEndpoint,
   options: ServeStatusOptions,
-  gone: AbortController,
+  asker: { readonly gone: AbortController; readonly becomesRaw: () => boolean },
 ): Promise<void> {
+  const { gone } = asker;
   const idle = options.idleMs ?? STATUS_IDLE_MS;
   const write = (line: unknown) => within(idle, pipe.writeJson(line));
   try {
@@ -165,7 +178,16 @@ async function converse(
     const signal = AbortSignal.any([options.signal, gone.signal]);
     const answer = await options.answer(ask, signal);
     if (answer instanceof RawAnswer) {
-      await write({ answer: answer.first });
+      let told = false;
+      try {
+        if (!asker.becomesRaw()) {
+          throw new UserError(`Cannot connect as ${MAX_RAW_CLIENTS} connections go on already`);
+        }
+        await write({ answer: answer.first });
+        told = true;
+      } finally {
+        if (!told) answer.drop();
+      }
       return await answer.run(pipe, signal);
     }
     // An asker that hangs up ends the conversation, even while nothing is being written.
@@ -193,6 +215,7 @@ async function converse(
 export async function serveStatus(options: ServeStatusOptions): Promise<StatusServer> {
   const { listener, endpoint, cleanUp } = await bind(options.state);
   const pipes = new Set<LinePipe>();
+  const raw = new Set<LinePipe>();
   const stop = () => {
     try {
       listener.close();
@@ -209,13 +232,20 @@ export async function serveStatus(options: ServeStatusOptions): Promise<StatusSe
     }
     pipes.add(pipe);
     const gone = new AbortController();
+    const becomesRaw = () => {
+      if (raw.size >= MAX_RAW_CLIENTS) return false;
+      pipes.delete(pipe);
+      raw.add(pipe);
+      return true;
+    };
     try {
-      await converse(pipe, endpoint, options, gone);
+      await converse(pipe, endpoint, options, { gone, becomesRaw });
     } catch {
       /* one asker's trouble is not the role's */
     } finally {
       gone.abort();
       pipes.delete(pipe);
+      raw.delete(pipe);
       pipe.close();
     }
   };
