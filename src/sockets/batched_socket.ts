@@ -20,7 +20,12 @@ import {
 import type { Listener } from "./listen.ts";
 import { addressOfPeer } from "./sockaddr.ts";
 import { LoopTurn, Sleep } from "./turn.ts";
-import { type DatagramHandler, newCounters, type UdpSocket } from "./udp_socket.ts";
+import {
+  type DatagramHandler,
+  newCounters,
+  type UdpCounters,
+  type UdpSocket,
+} from "./udp_socket.ts";
 
 /** Kernel buffers of this size hold 25 ms of 1 Gbit/s: a pause of the event loop loses nothing. */
 const DEFAULT_BUFFER_BYTES = 4 << 20;
@@ -37,6 +42,13 @@ export interface BatchedOptions {
   readonly bufferBytes?: number;
   /** `false`: do without UDP_SEGMENT, as on a kernel that has none. @default true */
   readonly segmentation?: boolean;
+  /** Where to count, for sockets that count together. @default counters of its own */
+  readonly counters?: UdpCounters;
+}
+
+/** A batched socket, with its descriptor: good until it is closed. */
+export interface BatchedUdpSocket extends UdpSocket {
+  readonly fd: number;
 }
 
 /**
@@ -46,7 +58,7 @@ export interface BatchedOptions {
 export function batchedSocket(
   listener: Listener,
   options: BatchedOptions = {},
-): UdpSocket | undefined {
+): BatchedUdpSocket | undefined {
   const libc = loadLibc();
   if (!libc) return undefined;
   const fd = findDescriptor(libc, listener.local);
@@ -58,10 +70,11 @@ export function batchedSocket(
   return new BatchedSocket(libc, fd, listener, options);
 }
 
-class BatchedSocket implements UdpSocket {
+class BatchedSocket implements BatchedUdpSocket {
   readonly kind = "batched";
   readonly local: Address;
-  readonly counters = newCounters();
+  readonly fd: number;
+  readonly counters: UdpCounters;
   readonly #listener: Deno.DatagramConn;
   readonly #sender: BatchedSender;
   readonly #receiver: BatchedReceiver;
@@ -74,8 +87,9 @@ class BatchedSocket implements UdpSocket {
 
   constructor(libc: LoadedLibc, fd: number, listener: Listener, options: BatchedOptions) {
     this.local = listener.local;
+    this.fd = fd;
     this.#listener = listener.socket;
-    const { counters } = this;
+    const counters = this.counters = options.counters ?? newCounters();
     const family = listener.local.family;
     this.#sender = new BatchedSender(libc, {
       fd,
@@ -164,6 +178,8 @@ class BatchedSocket implements UdpSocket {
 }
 
 function configure(libc: LoadedLibc, fd: number, family: 4 | 6, bufferBytes: number): void {
+  // Was set, if at all, only to bind beside a socket of ours: from here on nobody else may bind this port.
+  setOption(libc, fd, SocketOption.REUSEADDR, 0);
   // The FORCE forms go beyond the system's limit and need privilege; without it we get as much as the limit allows.
   for (const [force, plain] of BUFFER_OPTIONS) {
     if (!setOption(libc, fd, force, bufferBytes)) setOption(libc, fd, plain, bufferBytes);

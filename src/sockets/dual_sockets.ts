@@ -8,7 +8,7 @@ import { openUdpSocket } from "./open.ts";
 import type { UdpSocket, UdpSocketOptions } from "./udp_socket.ts";
 
 /** How to open {@linkcode DualSockets}; a port of 0 lets the system choose. */
-export interface DualSocketsOptions extends Omit<UdpSocketOptions, "port"> {
+export interface DualSocketsOptions extends Omit<UdpSocketOptions, "port" | "answerFromAsked"> {
   /** Port of the relay socket. @default 0 */
   readonly relayPort?: number;
   /** Port of the P2P socket. @default 0 */
@@ -57,7 +57,8 @@ export function openDualSockets(options: DualSocketsOptions = {}): DualSockets {
 
 function openNamed(flag: string, options: UdpSocketOptions): UdpSocket {
   try {
-    return openUdpSocket(options);
+    // These write first. Where routes change, the system has to choose their address anew.
+    return openUdpSocket({ ...options, answerFromAsked: false });
   } catch (error) {
     if (!(error instanceof UserError) || !options.port) throw error;
     const { reason } = bindFailure(error.cause);

@@ -69,6 +69,7 @@ export const MSG_DONTWAIT = 0x40;
 
 /** Socket options: `[level, name]` (asm-generic/socket.h, linux/in.h, linux/in6.h, linux/udp.h). */
 export const SocketOption = {
+  REUSEADDR: [1, 2],
   TYPE: [1, 3],
   SNDBUF: [1, 7],
   RCVBUF: [1, 8],

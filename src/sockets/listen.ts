@@ -27,10 +27,20 @@ export function listen({ host, port = 0 }: UdpSocketOptions): Listener {
   }
 }
 
-/** Binds exactly this. */
-export function bind(host: string, port: number): Listener {
+/**
+ * Binds exactly this.
+ *
+ * @param options `shared`: with SO_REUSEADDR, also beside sockets that have it, too. @default false
+ * @throws {UserError} as {@linkcode listen}
+ */
+export function bind(host: string, port: number, { shared = false } = {}): Listener {
   try {
-    const socket = Deno.listenDatagram({ hostname: host, port, transport: "udp" });
+    const socket = Deno.listenDatagram({
+      hostname: host,
+      port,
+      transport: "udp",
+      reuseAddress: shared,
+    });
     const local = socket.addr as Deno.NetAddr;
     return { socket, local: addressOf(local.hostname, local.port) };
   } catch (error) {

@@ -4,6 +4,7 @@
  */
 import { batchedSocket } from "./batched_socket.ts";
 import { listen } from "./listen.ts";
+import { multiHomedSocket } from "./multi_homed_socket.ts";
 import { portableSocket } from "./portable_socket.ts";
 import type { UdpSocket, UdpSocketOptions } from "./udp_socket.ts";
 
@@ -14,9 +15,10 @@ import type { UdpSocket, UdpSocketOptions } from "./udp_socket.ts";
  */
 export function openUdpSocket(options: UdpSocketOptions = {}): UdpSocket {
   const listener = listen(options);
-  const { bufferBytes } = options;
-  const batched = options.portable
-    ? undefined
-    : batchedSocket(listener, bufferBytes === undefined ? {} : { bufferBytes });
-  return batched ?? portableSocket(listener);
+  if (options.portable) return portableSocket(listener);
+  const { bufferBytes, answerFromAsked = true } = options;
+  const isWildcard = listener.local.host === "::" || listener.local.host === "0.0.0.0";
+  const make = isWildcard && answerFromAsked ? multiHomedSocket : batchedSocket;
+  return make(listener, bufferBytes === undefined ? {} : { bufferBytes }) ??
+    portableSocket(listener);
 }

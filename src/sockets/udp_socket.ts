@@ -74,4 +74,11 @@ export interface UdpSocketOptions {
   readonly bufferBytes?: number;
   /** Leave the batched implementation aside even where it would work. @default false */
   readonly portable?: boolean;
+  /**
+   * Answer every peer from the very address of this machine that it wrote to, where the socket is bound to all of them
+   * and the system lets us (Linux, batched). For sockets that others write to first. `false`: the system chooses the
+   * address each time by its routes, as suits sockets that write first, from a machine that changes networks.
+   * @default true
+   */
+  readonly answerFromAsked?: boolean;
 }

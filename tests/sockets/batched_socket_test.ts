@@ -4,27 +4,14 @@ import { addressOf } from "../../src/core/mod.ts";
 import { batchedSocket } from "../../src/sockets/batched_socket.ts";
 import { findDescriptor } from "../../src/sockets/descriptor.ts";
 import { getOption, loadLibc, setOption, SocketOption } from "../../src/sockets/libc.ts";
-import { listen } from "../../src/sockets/listen.ts";
+import { listen, type Listener } from "../../src/sockets/listen.ts";
 import { openUdpSocket } from "../../src/sockets/mod.ts";
 import { HAS_IPV6, loopback, pattern, Recorder, sendAll } from "./helpers.ts";
+import { HAS_NAMESPACES, inNamespace, runCommand } from "./namespaces.ts";
 
 const libc = loadLibc();
 const ignore = libc === undefined;
 if (ignore) console.log("skipped: batched sockets, as this machine is no Linux with FFI");
-
-const ROOT = Deno.build.os === "linux" && Deno.uid() === 0 && hasIp();
-if (!ROOT) {
-  console.log("skipped: sockets in a network namespace, as that needs Linux, root and `ip`");
-}
-
-function hasIp(): boolean {
-  try {
-    return new Deno.Command("ip", { args: ["-V"], stdout: "null", stderr: "null" }).outputSync()
-      .success;
-  } catch {
-    return false;
-  }
-}
 
 Deno.test({
   name: "findDescriptor() finds exactly the socket asked for",
@@ -32,18 +19,27 @@ Deno.test({
   fn() {
     const sockets = Array.from({ length: 5 }, () => listen({}));
     // A TCP socket on the same port, and a UDP socket on the same port of another address, are others.
-    const tcp = Deno.listen({ hostname: "::", port: sockets[2]!.local.port });
+    const tcp = listenTcp(sockets[2]!) ?? listenTcp(sockets[3]!);
     const found = sockets.map(({ local }) => findDescriptor(libc!, local));
     assert.equal(new Set(found).size, 5);
     assert.ok(found.every((fd) => fd !== undefined));
     assert.equal(findDescriptor(libc!, addressOf("127.0.0.1", sockets[0]!.local.port)), undefined);
-    tcp.close();
+    tcp?.close();
     for (const { socket, local } of sockets) {
       socket.close();
       assert.equal(findDescriptor(libc!, local), undefined);
     }
   },
 });
+
+/** On the same port number; `undefined` where another program has it. */
+function listenTcp({ local: { port } }: Listener): Deno.TcpListener | undefined {
+  try {
+    return Deno.listen({ hostname: "::", port });
+  } catch {
+    return undefined;
+  }
+}
 
 Deno.test({
   name: "findDescriptor() finds none where two sockets share the address",
@@ -143,19 +139,18 @@ Deno.test({
 
 Deno.test({
   name: "openUdpSocket() at the limits of a real interface (network namespace)",
-  ignore: ignore || !ROOT,
+  ignore: ignore || !HAS_NAMESPACES,
   async fn() {
     const name = `postern-sockets-${Deno.pid}`;
-    await run("ip", "netns", "add", name);
+    await runCommand("ip", "netns", "add", name);
     try {
-      await run("ip", "-n", name, "link", "set", "lo", "up");
-      await run("ip", "-n", name, "link", "add", "v0", "type", "veth", "peer", "name", "v1");
-      await run("ip", "-n", name, "addr", "add", "10.91.0.1/24", "dev", "v0");
-      for (const link of ["v0", "v1"]) await run("ip", "-n", name, "link", "set", link, "up");
-      const child = new URL("./netns_child.ts", import.meta.url).pathname;
-      const config = new URL("../../deno.json", import.meta.url).pathname;
-      const args = ["netns", "exec", name, Deno.execPath(), "run", "-A", "--no-check"];
-      const result = JSON.parse(await run("ip", ...args, "--config", config, child));
+      await runCommand("ip", "-n", name, "link", "set", "lo", "up");
+      await runCommand("ip", "-n", name, "link", "add", "v0", "type", "veth", "peer", "name", "v1");
+      await runCommand("ip", "-n", name, "addr", "add", "10.91.0.1/24", "dev", "v0");
+      for (const link of ["v0", "v1"]) {
+        await runCommand("ip", "-n", name, "link", "set", link, "up");
+      }
+      const result = JSON.parse(await runCommand("ip", ...inNamespace(name, "netns_child.ts")));
       // Ten too large, lost and counted; the short last one and a train that fits still leave.
       assert.deepEqual(result.tooLarge, {
         taken: 16_100,
@@ -169,14 +164,7 @@ Deno.test({
       assert.equal(result.full.sendErrors, 0);
       assert.deepEqual(result.unreachable, { taken: 1000, sendErrors: 10, datagramsOut: 0 });
     } finally {
-      await run("ip", "netns", "del", name);
+      await runCommand("ip", "netns", "del", name);
     }
   },
 });
-
-async function run(command: string, ...args: string[]): Promise<string> {
-  const output = await new Deno.Command(command, { args }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  assert.ok(output.success, `${command} ${args.join(" ")}: ${text(output.stderr)}`);
-  return text(output.stdout);
-}
