@@ -7,4 +7,4 @@ export * from "./flow_refused.ts";
 export * from "./mux.ts";
 export type { ByteConn } from "./tcp_pipe.ts";
 export { resetConn } from "./tcp_reset.ts";
-export type { FlowInfo, TcpFlowEnd } from "./tcp_flow.ts";
+export type { FlowInfo, StalledBy, TcpFlowEnd } from "./tcp_flow.ts";

@@ -54,6 +54,8 @@ export class Mux implements FlowHost {
   readonly #flows = new Map<number, TcpFlowEnd>();
   readonly #earlyAborts = new Set<number>();
   #draining = false;
+  /** Told of each flow when it is over. */
+  onFlowEnd: ((flow: TcpFlowEnd) => void) | undefined;
   /** Bytes of flows that are over. */
   #pastIn = 0;
   #pastOut = 0;
@@ -189,6 +191,7 @@ export class Mux implements FlowHost {
     if (!this.#flows.delete(flow.stream.id)) return;
     this.#pastIn += flow.stream.bytesIn;
     this.#pastOut += flow.stream.bytesOut;
+    this.onFlowEnd?.(flow);
     this.#options.changed?.();
   }
 

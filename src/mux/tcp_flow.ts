@@ -15,10 +15,17 @@ import {
   type ByteConn,
   discard,
   type PipeEvents,
+  type PipeWaits,
   pumpFromStream,
   pumpToStream,
 } from "./tcp_pipe.ts";
 import { resetConn } from "./tcp_reset.ts";
+
+/** Who holds a flow up. */
+export type StalledBy = "application" | "tunnel";
+
+/** What moves waits all the time, but never for long: from here on, in milliseconds, a flow counts as held up. */
+const STALL = 250;
 
 /** What a flow needs of its mux. */
 export interface FlowHost {
@@ -41,6 +48,7 @@ export class TcpFlowEnd {
   readonly info: FlowInfo;
   readonly openedAt: number = performance.now();
   readonly #host: FlowHost;
+  readonly #waits: PipeWaits = { application: 0, tunnel: 0 };
   #conn: ByteConn | undefined;
   #aborted = false;
   #ended = false;
@@ -53,6 +61,20 @@ export class TcpFlowEnd {
 
   get aborted(): boolean {
     return this.#aborted;
+  }
+
+  /** Has it ever had a TCP connection at this end? */
+  get carried(): boolean {
+    return this.#conn !== undefined;
+  }
+
+  /** Who has held it up for a while: the application at this end, or the tunnel (the path, or whoever reads at its end). */
+  get stalledBy(): StalledBy | null {
+    if (this.#ended) return null;
+    const since = performance.now() - STALL;
+    const { application, tunnel } = this.#waits;
+    if (application > 0 && application < since) return "application";
+    return tunnel > 0 && tunnel < since ? "tunnel" : null;
   }
 
   /**
@@ -71,7 +93,7 @@ export class TcpFlowEnd {
       this.#end();
       return;
     }
-    const events = { failed: () => this.abort() };
+    const events = { failed: () => this.abort(), waits: this.#waits };
     await Promise.all([
       pumpToStream(conn, this.stream, events),
       this.#pumpFromStream(conn, events, options.first),

@@ -17,10 +17,19 @@ export interface ByteConn {
   close(): void;
 }
 
-/** How a pipe says how it went. */
+/** What a pipe waits for just now, each since when (`performance.now()`); 0: for nothing. */
+export interface PipeWaits {
+  /** For the application to take what came. */
+  application: number;
+  /** For the tunnel to take what the application sent. */
+  tunnel: number;
+}
+
+/** How a pipe says how it goes. */
 export interface PipeEvents {
   /** The TCP side was reset or failed: the other end has to be told. */
   failed(error: unknown): void;
+  readonly waits: PipeWaits;
 }
 
 /**
@@ -50,7 +59,9 @@ export async function pumpToStream(
         stream.finish();
         return;
       }
+      events.waits.tunnel = performance.now();
       if (!await stream.writeAll(buffer.subarray(0, length))) return;
+      events.waits.tunnel = 0;
       if (length === buffer.length && !pooled) {
         if (buffer.length * 8 < POOLED_BUFFER_BYTES) buffer = new Uint8Array(buffer.length * 8);
         else {
@@ -92,7 +103,10 @@ export async function pumpFromStream(
             return;
           }
           // After an abort the rest is read and dropped, so that its flow-control credit comes back.
-          if (!options.aborted()) await writeAll(conn, buffer.subarray(0, length));
+          if (options.aborted()) continue;
+          events.waits.application = performance.now();
+          await writeAll(conn, buffer.subarray(0, length));
+          events.waits.application = 0;
         }
       } finally {
         returnBuffer(buffer);

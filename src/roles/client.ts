@@ -16,14 +16,14 @@ import {
 import { VERSION } from "../core/version.ts";
 import {
   type ClientIdentity,
+  keepRenewed,
   KnownKeys,
   openStateFolder,
-  parsePeerCertificate,
-  type PeerIdentity,
   type StateFolder,
   type StateLock,
 } from "../identity/mod.ts";
 import { peekTunnelId, type SocketId } from "../path/mod.ts";
+import type { ObserveKey } from "../qad/mod.ts";
 import { type NativeConfig, QuicEndpoint } from "../quic/mod.ts";
 import {
   Demultiplexer,
@@ -39,16 +39,19 @@ import {
   type Tunnel,
   type TunnelWires,
 } from "../tunnel/mod.ts";
-import { join, keepFresh } from "./joining.ts";
+import { FlowLedger } from "./flow_ledger.ts";
+import { join } from "./joining.ts";
 import type { AgentOptions, ConnectorOptions } from "./options.ts";
 import { controlConfig } from "./control_profile.ts";
 import { LocalPaths } from "./local_paths.ts";
 import { P2pSockets } from "./p2p_sockets.ts";
+import { distrust, type ExpectedPeer } from "./peer_trust.ts";
 import { hmac, randomBytes } from "./primitives.ts";
 import { RelayLink } from "./relay_link.ts";
 import { explainRelayed } from "./relayed_reason.ts";
-import type { ClientStatus, TunnelStatus } from "./status.ts";
+import type { ClientStatus } from "./status.ts";
 import { tunnelConfig } from "./tunnel_profile.ts";
+import { tunnelStatus } from "./tunnel_status.ts";
 
 /** Below it a datagram is ours, from it on QUIC's (RFC 9000 §17.2, the fixed bit). */
 const FIRST_QUIC_BYTE = 0x40;
@@ -58,6 +61,13 @@ export const DRAIN_MS = 5_000;
 
 /** How long the other ends may take to hear that this one stops, in milliseconds: a round trip or two. */
 const GOODBYE_MS = 250;
+
+/** The relay's ports that say where they see a socket, and the key to ask with. */
+export interface ObserverFacts {
+  /** Main port first, in each family that the relay has. */
+  readonly targets: readonly Address[];
+  readonly key: ObserveKey;
+}
 
 /** The common part of a running connector or agent. */
 export class Client {
@@ -76,6 +86,10 @@ export class Client {
   readonly paths: LocalPaths;
   /** Where the relay socket is seen; for status. */
   readonly relayPaths: LocalPaths;
+  /** What flows have moved; for metrics. */
+  readonly flows = new FlowLedger();
+  /** Whom to ask where this machine is seen, as the relay last said. */
+  observers: ObserverFacts | undefined;
   readonly #byId = new Map<string, Tunnel>();
   readonly #noDirect: boolean;
   readonly #lock: StateLock;
@@ -157,11 +171,12 @@ export class Client {
       log: this.log,
       changed: () => {},
     });
-    void keepFresh(this.folder, identity, {
-      ...options,
+    void keepRenewed(this.folder, identity, {
+      clock: options.clock,
+      log: options.log,
       signal: this.#over.signal,
-      renewed: (renewed) => {
-        this.#identity = renewed;
+      onRenewed: (renewed) => {
+        this.#identity = renewed.identity;
         this.#tunnelConfig = undefined;
       },
     });
@@ -204,6 +219,11 @@ export class Client {
     }
   }
 
+  /** Only the relayed path. */
+  get noDirect(): boolean {
+    return this.#noDirect;
+  }
+
   get identity(): ClientIdentity {
     return this.#identity;
   }
@@ -243,6 +263,7 @@ export class Client {
       if (!main) return [];
       return [main, ...welcome.observePorts.map((port) => addressOf(main.host, port))];
     });
+    this.observers = { targets, key: { id, key } };
     this.paths.ask(targets, { id, key });
     this.relayPaths.ask(targets.filter(({ port }) => !welcome.observePorts.includes(port)), {
       id,
@@ -277,6 +298,8 @@ export class Client {
   /** The tunnel is over. */
   detach(tunnelId: string): void {
     this.router.remove(tunnelId);
+    const tunnel = this.#byId.get(tunnelId);
+    if (tunnel) this.flows.forget(tunnel);
     this.#byId.delete(tunnelId);
   }
 
@@ -294,6 +317,7 @@ export class Client {
       disabled: this.#noDirect,
       ...(relayRtt === null ? {} : { relayRtt: 2 * relayRtt }),
     });
+    this.flows.follow(tunnel);
     const [from, to] = this.kind === "agent"
       ? [RELAYED_CONNECTOR, RELAYED_AGENT]
       : [RELAYED_AGENT, RELAYED_CONNECTOR];
@@ -303,47 +327,14 @@ export class Client {
     });
   }
 
-  /**
-   * Is the other end of a tunnel who it should be? Answers why not.
-   *
-   * @param expected the kind and name, and the key that the relay says it has
-   */
-  verify(
-    certificates: Uint8Array[],
-    expected: { kind: "connector" | "agent"; name: string; pin: string },
-  ): string | undefined {
-    const peer = certificates[0] && parsePeerCertificate(certificates[0]);
-    const who = `${expected.kind} "${expected.name}"`;
-    if (!peer) return `Cannot trust ${who} as it shows no certificate of ours`;
-    const wrong = this.#whyWrong(peer, expected);
-    if (wrong) return `Cannot trust ${who} as ${wrong}`;
-    const pinned = { kind: expected.kind, name: peer.name, pin: peer.pin };
-    const verdict = this.knownKeys.check(pinned);
-    if (verdict === "changed") {
-      const error = this.knownKeys.changedKeyError(pinned);
-      this.log.error(error.message, { next: error.next });
-      return error.message;
-    }
-    if (verdict === "new") {
-      this.knownKeys.remember(pinned, this.clock.unix());
-      this.log.info("first contact: its key is remembered", { peer: who, key: peer.pin });
-    }
-    return undefined;
-  }
-
-  #whyWrong(
-    peer: PeerIdentity,
-    expected: { kind: string; name: string; pin: string },
-  ): string | undefined {
-    if (peer.kind !== expected.kind || peer.name !== expected.name) {
-      return `its certificate is for ${peer.kind} "${peer.name}"`;
-    }
-    if (peer.networkId !== this.#identity.networkId) return "its certificate is of another network";
-    if (peer.pin !== expected.pin) return "its key is not the one that the relay knows";
-    // Resumption does not look at the certificate's dates again, so we do.
-    const now = this.clock.unix();
-    if (now > peer.notAfter) return "its certificate has expired";
-    return undefined;
+  /** Is the other end of a tunnel who it should be? Answers why not. See {@linkcode distrust}. */
+  verify(certificates: Uint8Array[], expected: ExpectedPeer): string | undefined {
+    return distrust(certificates, expected, {
+      networkId: this.#identity.networkId,
+      knownKeys: this.knownKeys,
+      now: this.clock.unix(),
+      log: this.log,
+    });
   }
 
   /** The parts of the status that both roles share. */
@@ -373,39 +364,13 @@ export class Client {
       },
       services: parts.services,
       endpoints: parts.endpoints,
-      tunnels: parts.tunnels.map((tunnel) => this.#tunnelStatus(tunnel)),
+      tunnels: parts.tunnels.map((tunnel) =>
+        tunnelStatus(tunnel, {
+          relay: this.link.address?.key ?? null,
+          whyRelayed: (relayed) => explainRelayed(relayed, this.paths),
+        })
+      ),
       certificateExpires: new Date(this.#identity.notAfter).toISOString(),
-    };
-  }
-
-  #tunnelStatus(tunnel: Tunnel): TunnelStatus {
-    const { mux, connection } = tunnel;
-    const flows = [...mux.flows.values()];
-    return {
-      peer: tunnel.peer,
-      services: [...tunnel.services],
-      path: tunnel.path,
-      remote: tunnel.path === "direct" ? connection.peer.key : this.link.address?.key ?? null,
-      rttMs: connection.rttMs() ?? null,
-      mtu: tunnel.egress.packetSize(connection.peer) +
-        tunnel.egress.prefix(connection.peer).length,
-      earlyData: tunnel.isOpen ? "none" : null,
-      openedMs: tunnel.openedMs ?? null,
-      directAfterMs: tunnel.direct?.directAfterMs ?? null,
-      pathChanges: tunnel.direct?.pathChanges ?? 0,
-      whyRelayed: tunnel.path === "relayed" ? explainRelayed(tunnel, this.paths) : null,
-      flows: flows.length,
-      bytesIn: mux.bytesIn,
-      bytesOut: mux.bytesOut,
-      flowList: flows.map((flow) => ({
-        service: flow.info.service,
-        protocol: "tcp",
-        peer: flow.info.peer,
-        ageSeconds: Math.floor((performance.now() - flow.openedAt) / 1000),
-        bytesIn: flow.stream.bytesIn,
-        bytesOut: flow.stream.bytesOut,
-        stalledBy: null,
-      })),
     };
   }
 

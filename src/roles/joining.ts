@@ -1,6 +1,6 @@
 /**
- * How a connector or an agent comes to its identity: from its state folder, or with an invite, waiting for the relay as long
- * as it takes; and how its certificate stays fresh.
+ * How a connector or an agent comes to its identity: from its state folder, or with an invite, waiting for the relay as
+ * long as it takes.
  * @module
  */
 import { type Clock, type Logger, messageOf } from "../core/mod.ts";
@@ -11,8 +11,6 @@ import {
   loadClientIdentity,
   noIdentityError,
   parseInvite,
-  renew,
-  renewalTime,
   type StateFolder,
 } from "../identity/mod.ts";
 
@@ -83,30 +81,4 @@ export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   await done.promise;
   clearTimeout(timer);
   signal.removeEventListener("abort", stop);
-}
-
-/** Between looks at the certificate, in milliseconds: a clock that jumps, or a machine that slept, is noticed within it. */
-const LOOK_INTERVAL = 60_000;
-
-/** Renews the certificate when a third of its life is left; tries for ever, at most once a minute. Never throws. */
-export async function keepFresh(
-  folder: StateFolder,
-  identity: ClientIdentity,
-  options: Omit<JoinOptions, "invite"> & { renewed: (identity: ClientIdentity) => void },
-): Promise<void> {
-  const { clock, log, signal } = options;
-  let current = identity;
-  while (!signal.aborted) {
-    if (clock.unix() >= renewalTime(current)) {
-      try {
-        current = (await renew(folder, current, { signal })).identity;
-        log.info("certificate renewed", { until: new Date(current.notAfter).toISOString() });
-        options.renewed(current);
-      } catch (error) {
-        if (signal.aborted) return;
-        log.warn("cannot renew the certificate yet", { reason: messageOf(error) });
-      }
-    }
-    await sleep(LOOK_INTERVAL * (0.5 + Math.random() / 2), signal);
-  }
 }
