@@ -229,6 +229,8 @@ export class QuicConnection {
       }
       if (!event) return;
       if (event.type === "PeerMigrated") {
+        // The engine names the new path's two ends, ours first, whatever the fields are called.
+        this.#sender.local = addressOf(event.old.host, event.old.port);
         this.#sender.peer = addressOf(event.new.host, event.new.port);
       }
       this.#handler.path?.(event);

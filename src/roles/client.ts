@@ -247,6 +247,7 @@ export class Client {
     return {
       relaySocket: this.sockets.relay,
       p2pSocket: this.sockets.p2p,
+      directSocket: (local) => this.p2p.at(local),
       relayAddress: () => this.link.address,
     };
   }

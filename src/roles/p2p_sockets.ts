@@ -43,6 +43,15 @@ export class P2pSockets {
     return P2P_SOCKET;
   }
 
+  /** The socket that is bound there; `undefined` where none is (any more). */
+  at(local: Address): UdpSocket | undefined {
+    if (local.port === this.#main.local.port) return this.#main;
+    for (const socket of this.#extra.values()) {
+      if (socket.local.port === local.port) return socket;
+    }
+    return undefined;
+  }
+
   /** Opens extra sockets: as many as asked, or as can be had. */
   open(count: number): SocketId[] {
     const ids: SocketId[] = [];

@@ -339,12 +339,11 @@ export class DirectSide implements TunnelDirect {
 
   #use(path: DirectPath | undefined, reason: string): void {
     const { sockets, log } = this.#options;
-    const { connection, egress, peer } = this.#tunnel;
+    const { connection, peer } = this.#tunnel;
     let ends: PathEnds = { local: RELAYED_AGENT, peer: RELAYED_CONNECTOR };
     if (path) {
       const socket = sockets.get(path.socket);
       if (!socket) return;
-      if (path.socket !== 0) egress.setSocket(path.remote, socket);
       ends = { local: socket.local, peer: path.remote };
     }
     clearTimeout(this.#moveTimer);
@@ -376,9 +375,6 @@ export class DirectSide implements TunnelDirect {
     const path: DirectPath | undefined = direct
       ? { socket: sockets.idOf(local), remote: peer }
       : undefined;
-    if (path && path.socket !== 0) {
-      this.#tunnel.egress.setSocket(peer, sockets.get(path.socket));
-    }
     this.#paths?.tell({ type: "migrated", path });
     if (direct) this.#relayedMtu?.release();
     else this.#searchRelayed();

@@ -21,6 +21,8 @@ export interface TunnelWires {
   readonly relaySocket: UdpSocket;
   /** The P2P socket: probes and direct path. */
   readonly p2pSocket: UdpSocket;
+  /** The socket of a direct path other than the P2P one, by where it is bound; `undefined` where it is closed. */
+  directSocket(local: Address): UdpSocket | undefined;
   /** Where the relay is just now; `undefined` while it is out of reach: relayed packets are lost then, and QUIC sends them again. */
   relayAddress(): Address | undefined;
 }
@@ -38,8 +40,6 @@ export class TunnelEgress implements Egress {
   /** Called when the tunnel sends. */
   onTransmit: (() => void) | undefined;
   #blocked: UdpSocket;
-  /** Sockets other than the P2P one that a direct path was found on, by the peer's address. */
-  readonly #sockets = new Map<string, UdpSocket>();
 
   constructor(tunnelId: string, wires: TunnelWires) {
     this.#wires = wires;
@@ -71,17 +71,11 @@ export class TunnelEgress implements Egress {
     }
   }
 
-  /** Which socket leads to that peer directly, where it is not the P2P socket; `undefined` makes it the P2P socket. */
-  setSocket(peer: Address, socket: UdpSocket | undefined): void {
-    if (socket) this.#sockets.set(peer.key, socket);
-    else this.#sockets.delete(peer.key);
-  }
-
   prefix(peer: Address): Uint8Array {
     return isRelayed(peer) ? this.#prefix : BARE;
   }
 
-  transmit(_local: Address, peer: Address, data: Uint8Array, segmentSize: number): number {
+  transmit(local: Address, peer: Address, data: Uint8Array, segmentSize: number): number {
     this.onTransmit?.();
     if (isRelayed(peer)) {
       const relay = this.#wires.relayAddress();
@@ -93,10 +87,14 @@ export class TunnelEgress implements Egress {
       }
       return this.#blocked.send(relay, data, segmentSize);
     }
-    this.#blocked = this.#sockets.size > 0
-      ? this.#sockets.get(peer.key) ?? this.#wires.p2pSocket
-      : this.#wires.p2pSocket;
-    return this.#blocked.send(peer, data, segmentSize);
+    const { p2pSocket } = this.#wires;
+    const socket = local.port === p2pSocket.local.port
+      ? p2pSocket
+      : this.#wires.directSocket(local);
+    // Closed: that path is gone, and what is sent on it is lost.
+    if (!socket) return data.length;
+    this.#blocked = socket;
+    return socket.send(peer, data, segmentSize);
   }
 
   /** Sends one datagram of our own, sealed, to the other end. */
