@@ -4,14 +4,16 @@
  */
 import type { ClientOutput } from "../control/mod.ts";
 import { messageOf } from "../core/mod.ts";
+import { type AdminServer, openAdmin } from "./admin.ts";
 import { Client, DRAIN_MS } from "./client.ts";
 import { answerAsk } from "./client_asks.ts";
+import { clientMetrics, relayAway } from "./client_metrics.ts";
 import { openEntrances } from "./entrances.ts";
-import { sleep } from "./joining.ts";
 import type { AgentOptions } from "./options.ts";
 import { rememberEntrances } from "./remembered.ts";
 import { serveStatus } from "./status_socket.ts";
 import { TunnelPool } from "./tunnel_pool.ts";
+import { untilAborted, untilIdle } from "./waiting.ts";
 
 /**
  * Runs an agent until its signal is aborted.
@@ -19,6 +21,15 @@ import { TunnelPool } from "./tunnel_pool.ts";
  * @throws {UserError} where it cannot start or the relay refuses it for good
  */
 export async function runAgent(options: AgentOptions): Promise<void> {
+  const admin = openAdmin(options);
+  try {
+    await run(options, admin);
+  } finally {
+    await admin?.close();
+  }
+}
+
+async function run(options: AgentOptions, admin: AdminServer | undefined): Promise<void> {
   const { log, say, signal } = options;
   const cell: { output?: (output: ClientOutput) => void } = {};
   const client = await Client.open("agent", options, (output) => cell.output?.(output));
@@ -71,15 +82,16 @@ export async function runAgent(options: AgentOptions): Promise<void> {
             }),
         }),
     });
+    admin?.serve({
+      whyNotReady: () => whyNotReady(client, pool),
+      metrics: () => clientMetrics(client),
+    });
     client.link.start();
-    await sleep(2 ** 31 - 1, signal);
+    await untilAborted(signal);
     stopListening.abort();
     log.info("draining", { flows: pool.flowCount, ms: DRAIN_MS });
     pool.drain(DRAIN_MS);
-    const until = performance.now() + DRAIN_MS;
-    while (pool.flowCount > 0 && performance.now() < until) {
-      await sleep(50, new AbortController().signal);
-    }
+    await untilIdle(() => pool.flowCount, DRAIN_MS);
     await client.close("the agent is stopping");
     await status.finished;
   } catch (error) {
@@ -87,4 +99,11 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     await client.close("cannot start");
     throw error;
   }
+}
+
+/** Flows can be opened where the relay answers, or a tunnel is there already. */
+function whyNotReady(client: Client, pool: TunnelPool): string | undefined {
+  if (client.signal.aborted) return "draining";
+  if (client.link.connected || pool.tunnels.some(({ isOpen }) => isOpen)) return undefined;
+  return relayAway(client);
 }

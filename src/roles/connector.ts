@@ -7,13 +7,15 @@ import { formatHostPort } from "../core/mod.ts";
 import { FlowRefused, type FlowRequest } from "../mux/mod.ts";
 import { type ConnectionHandler, describeClose } from "../quic/mod.ts";
 import { RELAYED_AGENT, RELAYED_CONNECTOR, Tunnel, TunnelEgress } from "../tunnel/mod.ts";
+import { type AdminServer, openAdmin } from "./admin.ts";
 import { Client, DRAIN_MS } from "./client.ts";
 import { answerAsk } from "./client_asks.ts";
-import { sleep } from "./joining.ts";
+import { clientMetrics, relayAway } from "./client_metrics.ts";
 import type { ConnectorOptions, ServiceAddress } from "./options.ts";
 import { rememberOffers } from "./remembered.ts";
 import { serveStatus } from "./status_socket.ts";
 import { dialTarget } from "./target.ts";
+import { untilAborted, untilIdle } from "./waiting.ts";
 
 /** A tunnel that the relay has announced: its agent, and what that agent may open. */
 interface Announced {
@@ -40,7 +42,7 @@ class Connector {
     this.#services = new Map(services.map((service) => [service.service, service]));
   }
 
-  async run(client: Client): Promise<void> {
+  async run(client: Client, admin: AdminServer | undefined): Promise<void> {
     this.#client = client;
     const { signal, log } = this.#options;
     const status = await serveStatus({
@@ -48,15 +50,16 @@ class Connector {
       answer: (ask, asking) => answerAsk(ask, asking, { client, status: () => this.#status() }),
       signal,
     });
+    admin?.serve({
+      whyNotReady: () => this.#whyNotReady(),
+      metrics: () => clientMetrics(client),
+    });
     this.#register();
     client.link.start();
-    await sleep(2 ** 31 - 1, signal);
+    await untilAborted(signal);
     log.info("draining", { flows: this.#flowCount(), ms: DRAIN_MS });
     for (const { tunnel } of this.#tunnels.values()) tunnel?.drain(DRAIN_MS);
-    const until = performance.now() + DRAIN_MS;
-    while (this.#flowCount() > 0 && performance.now() < until) {
-      await sleep(50, new AbortController().signal);
-    }
+    await untilIdle(() => this.#flowCount(), DRAIN_MS);
     await client.close("the connector is stopping");
     await status.finished;
   }
@@ -238,6 +241,12 @@ class Connector {
     this.#register();
   }
 
+  #whyNotReady(): string | undefined {
+    if (this.#options.signal.aborted) return "draining";
+    if (!this.#client.link.connected) return relayAway(this.#client);
+    return this.#saidReady ? undefined : "the relay lets this connector offer nothing";
+  }
+
   #flowCount(): number {
     let sum = 0;
     for (const { tunnel } of this.#tunnels.values()) sum += tunnel?.mux.flows.size ?? 0;
@@ -262,6 +271,15 @@ class Connector {
  * @throws {UserError} where it cannot start or the relay refuses it for good
  */
 export async function runConnector(options: ConnectorOptions): Promise<void> {
+  const admin = openAdmin(options);
+  try {
+    await run(options, admin);
+  } finally {
+    await admin?.close();
+  }
+}
+
+async function run(options: ConnectorOptions, admin: AdminServer | undefined): Promise<void> {
   const cell: { connector?: Connector } = {};
   const client = await Client.open("connector", options, (output) => {
     cell.connector?.output(output);
@@ -274,5 +292,5 @@ export async function runConnector(options: ConnectorOptions): Promise<void> {
     throw error;
   }
   cell.connector = new Connector(options, services);
-  await cell.connector.run(client);
+  await cell.connector.run(client, admin);
 }

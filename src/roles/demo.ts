@@ -5,7 +5,7 @@
  */
 import { messageOf } from "../core/mod.ts";
 import { VERSION } from "../core/version.ts";
-import { sleep } from "./joining.ts";
+import { sleep } from "./waiting.ts";
 import { DemoReport, StepFailed } from "./demo/report.ts";
 import { Script, wasStopped } from "./demo/script.ts";
 import { Stage } from "./demo/stage.ts";

@@ -13,6 +13,7 @@ import {
   parseInvite,
   type StateFolder,
 } from "../identity/mod.ts";
+import { sleep } from "./waiting.ts";
 
 /** Ceiling of the first wait for a relay that is not there, in milliseconds; doubled each time, up to the last. */
 const RETRY_MS = { first: 500, most: 15_000 } as const;
@@ -69,16 +70,4 @@ async function pause(
   const retryInMs = Math.round(Math.random() * ceiling);
   log.warn("waiting for the relay", { reason, retryInMs });
   await sleep(retryInMs, signal);
-}
-
-/** Waits; returns early when aborted. */
-export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  const done = Promise.withResolvers<void>();
-  const stop = () => done.resolve();
-  const timer = setTimeout(stop, ms);
-  signal.addEventListener("abort", stop, { once: true });
-  await done.promise;
-  clearTimeout(timer);
-  signal.removeEventListener("abort", stop);
 }

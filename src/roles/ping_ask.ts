@@ -5,7 +5,7 @@
 import { UserError } from "../core/mod.ts";
 import type { Tunnel } from "../tunnel/mod.ts";
 import type { PingAnswer, PingAsk } from "./asks.ts";
-import { sleep } from "./joining.ts";
+import { sleep } from "./waiting.ts";
 
 type Moved = Extract<PingAnswer, { event: "path" }>;
 

@@ -19,7 +19,7 @@ import { EnrolmentServer } from "../relay/enrolment_server.ts";
 import { Forwarder } from "../relay/forwarder.ts";
 import { RelayStore } from "../relay/store.ts";
 import { Demultiplexer, openUdpSocket } from "../sockets/mod.ts";
-import { sleep } from "./joining.ts";
+import { sleep } from "./waiting.ts";
 import type { RelayOptions } from "./options.ts";
 import { controlConfig } from "./control_profile.ts";
 import { RelayClients } from "./relay_clients.ts";

@@ -2,7 +2,7 @@
  * What the status says of paths and early data, in words: what is so, and nothing that is not.
  * @module
  */
-import { sleep } from "../joining.ts";
+import { sleep } from "../waiting.ts";
 import type { ClientStatus, EarlyDataState, TunnelStatus } from "../status.ts";
 import { formatMs, type StepResult } from "./report.ts";
 

@@ -3,7 +3,7 @@
  * @module
  */
 import { encodeUtf8 } from "../../core/mod.ts";
-import { sleep } from "../joining.ts";
+import { sleep } from "../waiting.ts";
 import type { DemoOptions } from "../options.ts";
 import type { ClientStatus, RelayStatus } from "../status.ts";
 import type { Child } from "./child.ts";
