@@ -26,8 +26,12 @@ async function createMuxes(serve: (conn: Deno.TcpConn) => Promise<void>) {
           return dial((target.addr as Deno.NetAddr).port);
         },
       });
-      return { stream: (stream) => void connectorMux!.accept(stream) };
+      return {
+        stream: (stream) => void connectorMux!.accept(stream),
+        closed: () => connectorMux!.abortFlows(() => true),
+      };
     },
+    client: { closed: () => agentMux?.abortFlows(() => true) },
   });
   await pair.established;
   agentMux = new Mux(pair.client, {
@@ -44,6 +48,9 @@ async function createMuxes(serve: (conn: Deno.TcpConn) => Promise<void>) {
     agentMux,
     connect,
     connectorMux: () => connectorMux!,
+    closeTunnel: (who: "agent" | "connector") =>
+      void (who === "agent" ? Promise.resolve(pair.client) : pair.server)
+        .then((connection) => connection.close(0, "stopping")),
     async close() {
       pair.close();
       target.close();
@@ -162,3 +169,32 @@ Deno.test("Mux stops reading from a client whose service does not read", async (
   near.close();
   await muxes.close();
 });
+
+for (const [who, direction] of [["agent", "up"], ["connector", "down"]] as const) {
+  Deno.test(`Mux resets a connection ${direction} whose tunnel the ${who} closes in mid-transfer, and never ends it`, async () => {
+    const heard = Promise.withResolvers<string>();
+    const receive = (conn: Deno.TcpConn) =>
+      readAll(conn).then(() => "an end", (error) => error.name).then((how) => {
+        heard.resolve(how);
+        conn.close();
+      });
+    const flood = async (conn: Deno.TcpConn) => {
+      const block = new Uint8Array(65_536);
+      try {
+        for (;;) await conn.write(block);
+      } catch {
+        conn.close();
+      }
+    };
+    const muxes = await createMuxes(direction === "up" ? receive : flood);
+    const { near, done } = await muxes.connect("web");
+    const client = direction === "up" ? flood(near) : receive(near);
+    const end = () => who === "agent" ? muxes.agentMux : muxes.connectorMux();
+    await settled(() => end().bytesOut > 1_000_000);
+    muxes.closeTunnel(who);
+    assert.equal(await heard.promise, "ConnectionReset");
+    await done.catch(() => {});
+    await client;
+    await muxes.close();
+  });
+}
