@@ -17,20 +17,27 @@ export interface StreamHost {
   forget(stream: QuicStream): void;
 }
 
-const NOTHING = new Uint8Array(0);
+/**
+ * The end of a stream travels as one more byte together with FIN, which the receiver takes off again. This engine loses a
+ * FIN that travels alone: its sender forgets the stream as soon as all *bytes* are acknowledged, so a lost FIN is never sent
+ * again; and its receiver does not call a stream readable where FIN comes on bytes that were all read before. The mark is
+ * never sent without FIN, nor FIN without it.
+ */
+const END_MARK = new Uint8Array(1);
 
 /** Answer of {@linkcode QuicStream.read} when the peer has finished. */
 export const STREAM_END = -1;
 
 /**
- * A bidirectional stream. Never reset: this engine loses flow-control credit on RESET_STREAM and STOP_SENDING, so a flow
- * that is aborted says so elsewhere, finishes, and its receiver reads to the end.
+ * A bidirectional stream, whose end is marked ({@linkcode END_MARK}). Never reset: this engine loses flow-control credit on
+ * RESET_STREAM and STOP_SENDING, so a flow that is aborted says so elsewhere, finishes, and its receiver reads to the end.
  */
 export class QuicStream {
   /** RFC 9000 §2.1 */
   readonly id: number;
   readonly #host: StreamHost;
   #sendFinished = false;
+  #endSent = false;
   #receiveFinished = false;
   #dead = false;
   #reset = false;
@@ -87,7 +94,7 @@ export class QuicStream {
       taken = this.#host.native.streamSend(this.id, piece, false) ?? 0;
     } catch {
       // The peer wants no more of it (STOP_SENDING), which ours never say: the bytes are its loss.
-      this.#sendFinished = true;
+      this.#sendFinished = this.#endSent = true;
       return data.length;
     }
     if (taken > 0) {
@@ -97,16 +104,28 @@ export class QuicStream {
     return taken;
   }
 
-  /** No more bytes from us: FIN after what was written. */
+  /** No more bytes from us: the end follows what was written. */
   finish(): void {
     if (this.#dead || this.#sendFinished) return;
     this.#sendFinished = true;
+    this.#sendEnd();
+    // Whoever waits to write need not.
+    this.#resolveWritable();
+  }
+
+  #sendEnd(): void {
+    let taken: number;
     try {
-      this.#host.native.streamSend(this.id, NOTHING, true);
+      taken = this.#host.native.streamSend(this.id, END_MARK, true) ?? 0;
     } catch {
       // Stopped by the peer: over either way.
+      taken = END_MARK.length;
     }
-    this.wakeWriter();
+    if (taken === 0) {
+      this.#host.awaitWritable(this);
+      return;
+    }
+    this.#endSent = true;
     this.#host.touched();
     this.#forgetIfOver();
   }
@@ -125,7 +144,8 @@ export class QuicStream {
       result = [0, true];
     }
     if (result === null) return 0;
-    const [length, fin] = result;
+    const [received, fin] = result;
+    const length = fin ? Math.max(0, received - END_MARK.length) : received;
     this.bytesIn += length;
     // Reading moves the flow-control window, which has to be told.
     this.#host.touched();
@@ -178,7 +198,12 @@ export class QuicStream {
 
   /** For the connection: the stream can be written; `share` bytes at once, if given. */
   wakeWriter(share?: number): void {
+    if (this.#sendFinished && !this.#endSent && !this.#dead) this.#sendEnd();
     this.#share = share;
+    this.#resolveWritable();
+  }
+
+  #resolveWritable(): void {
     const waiter = this.#writable;
     this.#writable = undefined;
     waiter?.resolve();
@@ -192,6 +217,6 @@ export class QuicStream {
   }
 
   #forgetIfOver(): void {
-    if (this.#sendFinished && this.#receiveFinished) this.#host.forget(this);
+    if (this.#endSent && this.#receiveFinished) this.#host.forget(this);
   }
 }
