@@ -2,11 +2,11 @@
  * What a connector or an agent counts.
  * @module
  */
-import type { UdpSocket } from "../sockets/mod.ts";
 import type { Client } from "./client.ts";
 import type { FlowLedger } from "./flow_ledger.ts";
 import { byLabel, counter, gauge, type Metric, type MetricSample } from "./metric.ts";
 import { processMetrics } from "./process_metrics.ts";
+import { udpMetrics } from "./udp_metrics.ts";
 
 /** All figures of a running client. */
 export function clientMetrics(client: Client): Metric[] {
@@ -85,40 +85,6 @@ export function flowMetrics(flows: FlowLedger): Metric[] {
       "postern_tunnel_path_changes_total",
       "How often tunnels have moved to another path",
       flows.pathChanges,
-    ),
-  ];
-}
-
-/** UDP sockets by name. */
-export function udpMetrics(sockets: Readonly<Record<string, UdpSocket>>): Metric[] {
-  const each = (samples: (socket: string, of: UdpSocket) => MetricSample[]) =>
-    Object.entries(sockets).flatMap(([name, socket]) => samples(name, socket));
-  return [
-    counter(
-      "postern_udp_bytes_total",
-      "UDP payload bytes",
-      each((socket, { counters }) => [
-        { labels: { socket, direction: "in" }, value: counters.bytesIn },
-        { labels: { socket, direction: "out" }, value: counters.bytesOut },
-      ]),
-    ),
-    counter(
-      "postern_udp_datagrams_total",
-      "UDP datagrams",
-      each((socket, { counters }) => [
-        { labels: { socket, direction: "in" }, value: counters.datagramsIn },
-        { labels: { socket, direction: "out" }, value: counters.datagramsOut },
-      ]),
-    ),
-    counter(
-      "postern_udp_send_errors_total",
-      "Datagrams that the system refused to send",
-      each((socket, { counters }) => [{ labels: { socket }, value: counters.sendErrors }]),
-    ),
-    counter(
-      "postern_udp_send_blocked_total",
-      "How often the system's send buffer was full",
-      each((socket, { counters }) => [{ labels: { socket }, value: counters.sendBlocked }]),
     ),
   ];
 }

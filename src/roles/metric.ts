@@ -50,7 +50,9 @@ export async function renderMetrics(
   const { Counter, Gauge, Registry } = await import("prom-client");
   const registry = new Registry();
   for (const { name, help, type, samples } of metrics) {
-    const labelNames = Object.keys(samples[0]?.labels ?? {});
+    // The library would make one up, of value 0.
+    if (samples.length === 0) continue;
+    const labelNames = Object.keys(samples[0]!.labels ?? {});
     const options = { name, help, labelNames, registers: [registry] };
     const metric = type === "counter" ? new Counter(options) : new Gauge(options);
     for (const { labels, value } of samples) metric.inc({ ...labels }, value);

@@ -2,32 +2,27 @@
  * The relay: the only part with a public address. Introduces agents to connectors, and forwards what it cannot read.
  * @module
  */
-import {
-  type Address,
-  addressOf,
-  formatHostPort,
-  type HostPort,
-  messageOf,
-  UserError,
-} from "../core/mod.ts";
+import { formatHostPort, messageOf, UserError } from "../core/mod.ts";
 import { VERSION } from "../core/version.ts";
 import { openStateFolder } from "../identity/mod.ts";
 import { type NativeConfig, QuicEndpoint } from "../quic/mod.ts";
-import { RelayAuthority } from "../relay/authority.ts";
 import { Enrolment } from "../relay/enrolment.ts";
 import { EnrolmentServer } from "../relay/enrolment_server.ts";
 import { Forwarder } from "../relay/forwarder.ts";
-import { RelayStore } from "../relay/store.ts";
+import { openRelayState } from "../relay/state.ts";
 import { Demultiplexer, openUdpSocket } from "../sockets/mod.ts";
-import { sleep } from "./waiting.ts";
 import type { RelayOptions } from "./options.ts";
+import { type AdminServer, openAdmin } from "./admin.ts";
 import { controlConfig } from "./control_profile.ts";
+import { choosePublic } from "./public_addresses.ts";
 import { RelayClients } from "./relay_clients.ts";
+import { relayMetrics } from "./relay_metrics.ts";
 import { openObservers } from "./relay_observers.ts";
 import { readPolicy, watchPolicy } from "./relay_policy.ts";
 import { socketEgress } from "./socket_egress.ts";
 import type { RelayStatus } from "./status.ts";
 import { serveStatus } from "./status_socket.ts";
+import { sleep, untilAborted } from "./waiting.ts";
 
 /** How long clients get to hear that the relay stops, in milliseconds. Their tunnels live on without it. */
 const DRAIN_MS = 200;
@@ -44,23 +39,33 @@ const MAX_HANDSHAKES = 2_000;
  * @throws {UserError} where it cannot start
  */
 export async function runRelay(options: RelayOptions): Promise<void> {
+  const admin = openAdmin(options);
+  try {
+    await run(options, admin);
+  } finally {
+    await admin?.close();
+  }
+}
+
+async function run(options: RelayOptions, admin: AdminServer | undefined): Promise<void> {
   const { log, clock, signal, say } = options;
   const folder = await openStateFolder(options.state, { role: "relay", create: true });
   const lock = await folder.lock();
   const cleanUps: (() => unknown)[] = [() => lock.release()];
   try {
-    const authority = await RelayAuthority.open(folder, {
+    // Opened behind the lock: two first starts at once would make two networks.
+    const state = await openRelayState(options.state, {
       create: true,
       now: clock.unix(),
       caKey: options.caKey,
       log,
     });
-    const store = RelayStore.open(folder, { create: true, check: true });
-    cleanUps.push(() => store.close());
+    const { authority, store } = state;
+    cleanUps.push(() => state[Symbol.dispose]());
     const socket = openUdpSocket({ host: options.listen.host, port: options.listen.port });
     cleanUps.push(() => socket.close());
     const listen = { host: options.listen.host, port: socket.local.port };
-    const publicAddresses = choosePublic(options, listen);
+    const publicAddresses = choosePublic(options.public, listen);
     store.setPublicAddresses(publicAddresses);
     let certificate = await authority.relayCertificate(clock.unix());
     const { caPem } = authority;
@@ -190,6 +195,10 @@ export async function runRelay(options: RelayOptions): Promise<void> {
         });
       },
     });
+    admin?.serve({
+      whyNotReady: () => signal.aborted ? "draining" : undefined,
+      metrics: () => relayMetrics(status(), { socket, notAfter: certificate.notAfter }),
+    });
     const at = publicAddresses.map(formatHostPort).join(", ");
     say(`relay ready at ${at} (UDP and TCP ${listen.port})`);
     say(
@@ -197,7 +206,7 @@ export async function runRelay(options: RelayOptions): Promise<void> {
         options.self ?? "postern"
       } invite --state ${options.state} connector NAME --service SERVICE`,
     );
-    await sleep(2 ** 31 - 1, signal);
+    await untilAborted(signal);
     log.info("draining", { clients: [...clients.sessions].length });
     clients.drain(DRAIN_MS);
     await sleep(DRAIN_MS, new AbortController().signal);
@@ -221,25 +230,4 @@ function startEnrolment(
       cause,
     });
   }
-}
-
-/** Where others reach us: what we are told, or the address we listen on, or all that this machine has. */
-function choosePublic(options: RelayOptions, listen: HostPort): readonly HostPort[] {
-  if (options.public.length > 0) return options.public;
-  const { host, port } = listen;
-  if (host !== "::" && host !== "0.0.0.0") return [listen];
-  const own = Deno.networkInterfaces()
-    .filter(({ family }) => family === "IPv4" || host === "::")
-    .flatMap(({ address }): Address[] => {
-      try {
-        return [addressOf(address, port)];
-      } catch {
-        return [];
-      }
-    })
-    .filter((address) => !address.host.startsWith("fe80:"));
-  const isLoopback = ({ host }: Address) => host === "::1" || host.startsWith("127.");
-  const reachable = own.filter((address) => !isLoopback(address));
-  const chosen = (reachable.length > 0 ? reachable : own).slice(0, 16);
-  return chosen.map(({ host, port }) => ({ host, port }));
 }
