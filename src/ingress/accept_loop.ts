@@ -94,7 +94,9 @@ export function acceptConnections(options: AcceptOptions): LocalListener {
         failing = false;
       } catch (error) {
         if (closed) break;
-        // Out of descriptors, or the peer left before we looked: both pass.
+        // The peer has reset what was in the backlog: the next one need not wait for that.
+        if (error instanceof Deno.errors.NotConnected) continue;
+        // Out of descriptors: that passes.
         if (!failing) {
           log.warn("cannot accept a local connection", {
             for: options.what,

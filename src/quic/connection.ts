@@ -102,6 +102,12 @@ export class QuicConnection {
     return this.native.isResumed();
   }
 
+  /** Client: the newest ticket for coming back; `undefined` while the server has sent none. The array is the caller's. */
+  ticket(): Uint8Array | undefined {
+    const session = this.closed ? null : this.native.session();
+    return session ? Uint8Array.from(session) : undefined;
+  }
+
   /** The peer's certificates, DER, its own first; `undefined` before they are known. */
   peerCertificates(): Uint8Array[] | undefined {
     return this.native.peerCertChain() ?? undefined;

@@ -114,6 +114,8 @@ export class QuicEndpoint implements ConnectionHost {
         // A ticket that the engine cannot read: a full handshake does as well.
       }
     }
+    // The engine takes early data only behind its first packet.
+    if (options.session) this.#madeThisTurn += connection.flush(this.#builder, PACKETS_PER_TURN);
     this.wake(connection);
     return connection;
   }

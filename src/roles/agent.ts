@@ -44,6 +44,13 @@ async function run(options: AgentOptions, admin: AdminServer | undefined): Promi
       log,
       signal: stopListening.signal,
     });
+    client.onUsable = () => {
+      // Opened now, so that the first connection need not wait for it; with tickets, in the very first flight.
+      if (!client.link.connected) {
+        for (const service of services) pool.tunnelFor(service).catch(() => {});
+      }
+      pool.linkUsable();
+    };
     let saidReady = false;
     cell.output = (output) => {
       pool.output(output);

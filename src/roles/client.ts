@@ -43,6 +43,9 @@ import { FlowLedger } from "./flow_ledger.ts";
 import { join } from "./joining.ts";
 import type { AgentOptions, ConnectorOptions } from "./options.ts";
 import { controlConfig } from "./control_profile.ts";
+import { TICKET_KEY_BYTES } from "../zero_rtt/mod.ts";
+import { EarlyGate } from "./early_gate.ts";
+import { TicketBook } from "./ticket_book.ts";
 import { LocalPaths } from "./local_paths.ts";
 import { P2pSockets } from "./p2p_sockets.ts";
 import { distrust, type ExpectedPeer } from "./peer_trust.ts";
@@ -90,6 +93,15 @@ export class Client {
   readonly flows = new FlowLedger();
   /** Whom to ask where this machine is seen, as the relay last said. */
   observers: ObserverFacts | undefined;
+  /** For coming back with 0-RTT. */
+  readonly tickets: TicketBook;
+  /** Judges agents' early data (connector). */
+  readonly gate: EarlyGate;
+  /** 0-RTT is wanted. */
+  readonly earlyData: boolean;
+  /** Something may be sent to the relay: it is welcomed, or the first flight is being written. */
+  onUsable: () => void = () => {};
+  readonly #ticketKey = crypto.getRandomValues(new Uint8Array(TICKET_KEY_BYTES));
   readonly #byId = new Map<string, Tunnel>();
   readonly #noDirect: boolean;
   readonly #lock: StateLock;
@@ -107,6 +119,8 @@ export class Client {
       identity: ClientIdentity;
       knownKeys: KnownKeys;
       sockets: DualSockets;
+      tickets: TicketBook;
+      gate: EarlyGate;
       output: (output: ClientOutput) => void;
     },
   ) {
@@ -120,11 +134,18 @@ export class Client {
     this.log = options.log;
     this.clock = options.clock;
     this.signal = options.signal;
+    this.tickets = parts.tickets;
+    this.gate = parts.gate;
+    this.earlyData = options.noEarlyData !== true;
     this.link = new RelayLink({
+      ...(this.earlyData
+        ? { early: { tickets: this.tickets, networkId: identity.networkId } }
+        : {}),
+      usable: () => this.onUsable(),
       kind: identity.kind,
       relays: () => this.#identity.relays,
       serverName: identity.relayServerName,
-      config: () => controlConfig(this.credentials),
+      config: () => controlConfig(this.credentials, { earlyData: this.earlyData }),
       endpoint: this.endpoint,
       socket: sockets.relay,
       clock: this.clock,
@@ -211,7 +232,20 @@ export class Client {
       for (const { name, pin } of pins) {
         knownKeys.remember({ kind: "connector", name: name as never, pin }, options.clock.unix());
       }
-      return new Client({ options, folder, lock, identity, knownKeys, sockets, output });
+      const tickets = await TicketBook.open(folder, options);
+      const enabled = options.noEarlyData !== true;
+      const gate = await EarlyGate.open({ enabled, clock: options.clock, log });
+      return new Client({
+        options,
+        folder,
+        lock,
+        identity,
+        knownKeys,
+        sockets,
+        tickets,
+        gate,
+        output,
+      });
     } catch (error) {
       sockets?.close();
       await lock.release();
@@ -240,7 +274,11 @@ export class Client {
 
   /** The engine's settings for tunnels; the same object until the certificate is renewed. */
   get tunnelConfig(): NativeConfig {
-    return this.#tunnelConfig ??= tunnelConfig(this.credentials);
+    return this.#tunnelConfig ??= tunnelConfig(this.credentials, {
+      earlyData: this.earlyData,
+      // A new one for each process: what was issued before this one is served after a full handshake.
+      ...(this.kind === "connector" ? { ticketKey: this.#ticketKey } : {}),
+    });
   }
 
   get wires(): TunnelWires {
@@ -386,6 +424,8 @@ export class Client {
     this.p2p.closeAll();
     this.sockets.close();
     await this.knownKeys.flush();
+    await this.tickets.flush();
+    await this.gate.close();
     await this.#lock.release();
   }
 }

@@ -155,7 +155,18 @@ class Connector {
           log: client.log,
           ...(rttMs === null ? {} : { relayRttMs: rttMs }),
           verify: (certificates) =>
-            Promise.resolve(client.verify(certificates, { kind: "agent", name: agent, pin })),
+            client.verify(certificates, { kind: "agent", name: agent, pin }),
+          judge: (stamp) => {
+            const decision = client.gate.judge({ identity: `agent:${agent}`, ...stamp });
+            if (decision.act !== "now") {
+              client.log.debug("early data waits for the handshake", {
+                agent,
+                reason: decision.reason,
+              });
+            }
+            return decision.act === "now";
+          },
+          now: () => client.gate.now(),
           accept: (request) => this.#accept(announced, request),
           onOpen: (opened) => {
             client.log.info("tunnel open", { agent, ms: Math.round(opened.openedMs ?? 0) });

@@ -10,7 +10,9 @@ import { Enrolment } from "../relay/enrolment.ts";
 import { EnrolmentServer } from "../relay/enrolment_server.ts";
 import { Forwarder } from "../relay/forwarder.ts";
 import { openRelayState } from "../relay/state.ts";
+import { loadTicketKey } from "../relay/ticket_key_file.ts";
 import { Demultiplexer, openUdpSocket } from "../sockets/mod.ts";
+import { EarlyGate } from "./early_gate.ts";
 import type { RelayOptions } from "./options.ts";
 import { type AdminServer, openAdmin } from "./admin.ts";
 import { controlConfig } from "./control_profile.ts";
@@ -69,7 +71,13 @@ async function run(options: RelayOptions, admin: AdminServer | undefined): Promi
     store.setPublicAddresses(publicAddresses);
     let certificate = await authority.relayCertificate(clock.unix());
     const { caPem } = authority;
-    let config: NativeConfig = controlConfig({ caPem, ...certificate });
+    const earlyData = options.noEarlyData !== true;
+    let ticketKey = await loadTicketKey(folder, { now: clock.unix(), log });
+    const makeConfig = () =>
+      controlConfig({ caPem, ...certificate }, { earlyData, ticketKey: ticketKey.key });
+    let config: NativeConfig = makeConfig();
+    const gate = await EarlyGate.open({ enabled: earlyData, clock, log, folder });
+    cleanUps.push(() => gate.close());
     const enrolment = new Enrolment({
       store,
       authority,
@@ -93,6 +101,7 @@ async function run(options: RelayOptions, admin: AdminServer | undefined): Promi
     cleanUps.push(() => watch.stop());
     const clients: RelayClients = new RelayClients({
       store,
+      gate,
       refreshPolicy: () => watch.look(),
       enrolment,
       forwarder,
@@ -148,9 +157,11 @@ async function run(options: RelayOptions, admin: AdminServer | undefined): Promi
     const renewal = setInterval(async () => {
       try {
         const current = await authority.relayCertificate(clock.unix());
-        if (current.notBefore === certificate.notBefore) return;
+        const key = await loadTicketKey(folder, { now: clock.unix(), log });
+        if (current.notBefore === certificate.notBefore && key.madeAt === ticketKey.madeAt) return;
         certificate = current;
-        config = controlConfig({ caPem, ...current });
+        ticketKey = key;
+        config = makeConfig();
         await enrolmentServer.setCertificate(current);
       } catch (error) {
         log.error("cannot renew the relay's certificate", { reason: messageOf(error) });

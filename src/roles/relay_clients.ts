@@ -10,6 +10,7 @@
  */
 import {
   type ClientKind,
+  type ClientMessageOf,
   FrameChannel,
   parseClientMessage,
   RelaySession,
@@ -37,6 +38,7 @@ import {
   type SessionId,
 } from "../relay/registry.ts";
 import type { RelayStore } from "../relay/store.ts";
+import type { EarlyGate } from "./early_gate.ts";
 import type { RelayClientStatus } from "./status.ts";
 
 /** What welcome says to every client alike. */
@@ -55,6 +57,8 @@ export interface RelayClientsOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly welcome: () => WelcomeFacts;
+  /** Judges what comes before the handshake is over. */
+  readonly gate: EarlyGate;
   /** Makes sure that what the store says now is what the registry goes by. */
   readonly refreshPolicy: () => void;
 }
@@ -69,7 +73,11 @@ interface RelayClient {
   identity: PeerIdentity | undefined;
   session: Driver<RelaySessionInput, RelaySessionOutput> | undefined;
   channel: FrameChannel | undefined;
+  /** A hello that came early and has to wait for the handshake. */
+  held: Hello | undefined;
 }
+
+type Hello = ClientMessageOf<"hello">;
 
 /** See the module's head. */
 export class RelayClients {
@@ -98,6 +106,7 @@ export class RelayClients {
       identity: undefined,
       session: undefined,
       channel: undefined,
+      held: undefined,
     };
     return {
       established: () => this.#established(client),
@@ -166,8 +175,18 @@ export class RelayClients {
     });
   }
 
-  /** The engine has checked the certificate; here it is whether its holder is still welcome. */
   #established(client: RelayClient): void {
+    if (!client.session && !this.#admit(client)) return;
+    this.#tellAddress(client);
+    if (client.held) this.#serve(client, client.held);
+    client.held = undefined;
+  }
+
+  /**
+   * The engine has checked the certificate (with a ticket: when the ticket was made); here it is whether its holder is still
+   * welcome. Before anything that it says is read.
+   */
+  #admit(client: RelayClient): boolean {
     const { store, clock, log } = this.#options;
     const der = client.connection.peerCertificates()?.[0];
     const identity = der && parsePeerCertificate(der);
@@ -177,7 +196,7 @@ export class RelayClients {
         reason: "its certificate is no client's",
       });
       client.connection.close(1, "this certificate is no client's");
-      return;
+      return false;
     }
     const { kind, name, pin } = identity;
     let standing: string = store.standingOf({ kind, name, pin });
@@ -193,7 +212,7 @@ export class RelayClients {
         ? "its certificate has expired"
         : "it was revoked";
       client.connection.close(1, `Cannot serve ${kind} "${name}" as ${why}`);
-      return;
+      return false;
     }
     client.identity = identity;
     client.session = new Driver<RelaySessionInput, RelaySessionOutput>(
@@ -205,9 +224,9 @@ export class RelayClients {
       },
     );
     this.#clients.set(client.id, client);
-    this.#tellAddress(client);
     // Arms the timer for the hello.
     client.session.tell({ type: "tick" });
+    return true;
   }
 
   /** As a DATAGRAM: lost or late is no harm, the next change tells again. */
@@ -216,8 +235,8 @@ export class RelayClients {
   }
 
   #stream(client: RelayClient, stream: QuicStream): void {
-    if (!client.session || client.channel) return;
-    const { session } = client;
+    if (client.channel || (!client.session && !this.#admit(client))) return;
+    const session = client.session!;
     client.channel = new FrameChannel(stream, {
       frame: (json) => {
         const parsed = parseClientMessage(json);
@@ -253,10 +272,27 @@ export class RelayClients {
     }
   }
 
-  #hello(
-    client: RelayClient,
-    hello: { instance: string; attempt: number; software: string },
-  ): void {
+  /** A hello that came early is acted on once, or not before the handshake has proven that its sender is there. */
+  #hello(client: RelayClient, hello: Hello): void {
+    const { identity, connection } = client;
+    if (!identity) return;
+    if (!connection.established) {
+      const { nonce, issuedAt } = hello;
+      const who = `${identity.kind}:${identity.name}`;
+      const decision = this.#options.gate.judge({ identity: who, nonce, issuedAt });
+      if (decision.act !== "now") {
+        this.#options.log.debug("early hello waits for the handshake", {
+          name: identity.name,
+          reason: decision.reason,
+        });
+        client.held = hello;
+        return;
+      }
+    }
+    this.#serve(client, hello);
+  }
+
+  #serve(client: RelayClient, hello: Hello): void {
     const { identity } = client;
     if (!identity || identity.kind === "relay") return;
     const { kind, name, pin, networkId } = identity;
@@ -269,7 +305,7 @@ export class RelayClients {
         version: 1,
         relay: "relay",
         networkId: facts.networkId,
-        now: this.#options.clock.unix(),
+        now: this.#options.gate.now(),
         observeKey: { ...facts.observeKey },
         observePorts: facts.observePorts,
         services: this.#machine.servicesFor(kind, name),

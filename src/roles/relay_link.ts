@@ -41,7 +41,16 @@ import {
 } from "../quic/mod.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
 import { socketEgress } from "./socket_egress.ts";
-import type { RelayLinkStatus } from "./status.ts";
+import type { EarlyDataState, RelayLinkStatus } from "./status.ts";
+import type { TicketBook } from "./ticket_book.ts";
+import {
+  type ClockOffset,
+  decideSend,
+  issueTime,
+  learnOffset,
+  type Ticket,
+  type TicketPeer,
+} from "../zero_rtt/mod.ts";
 
 /** What a link needs. */
 export interface RelayLinkOptions {
@@ -54,9 +63,17 @@ export interface RelayLinkOptions {
   readonly socket: UdpSocket;
   readonly clock: Clock;
   readonly log: Logger;
+  /** For returning with 0-RTT; `undefined`: always a full handshake first. */
+  readonly early?: { readonly tickets: TicketBook; readonly networkId: string };
+  /** Something may be sent to the relay: it is welcomed, or the first flight is being written. */
+  readonly usable: () => void;
   /** What the session says that is not the link's own business. */
   readonly output: (output: ClientOutput) => void;
 }
+
+/** When to look for the relay's ticket: soon after welcome, and then again, as it may send newer ones; in milliseconds. */
+const FIRST_TICKET = 100;
+const TICKET_INTERVAL = 600_000;
 
 /** Seconds to wait after the relay has told us to go away, so that two machines with one identity do not chase each other. */
 const REFUSED_DELAY_MS = 15_000;
@@ -68,7 +85,12 @@ export class RelayLink {
   readonly #session: Driver<ClientInput, ClientOutput>;
   readonly #attempts = new Map<number, QuicConnection>();
   readonly #startedAt = new Map<number, number>();
-  #current: { attempt: number; connection: QuicConnection; channel: FrameChannel } | undefined;
+  #current:
+    | { attempt: number; connection: QuicConnection; channel: FrameChannel; early: boolean }
+    | undefined;
+  #earlyData: EarlyDataState | null = null;
+  #ticketTimer: ReturnType<typeof setTimeout> | undefined;
+  #offset: ClockOffset | undefined;
   #address: Address | undefined;
   #state: RelayLinkStatus["state"] = "connecting";
   #reason: string | null = null;
@@ -115,6 +137,11 @@ export class RelayLink {
     return this.#current?.connection;
   }
 
+  /** Requests and sealed datagrams may be sent: welcomed, or early. */
+  get usable(): boolean {
+    return this.#state === "connected" || this.#current?.early === true;
+  }
+
   /** Why it is not connected, in words. */
   get reason(): string | null {
     return this.#reason;
@@ -127,6 +154,7 @@ export class RelayLink {
   /** Ends the connection, telling the relay. */
   stop(): void {
     this.#stopped = true;
+    clearTimeout(this.#ticketTimer);
     this.#state = "closed";
     this.#reconnect.tell({ type: "stop" });
     this.#reconnect.stop();
@@ -154,7 +182,7 @@ export class RelayLink {
       state: this.#state,
       address: this.#address?.key ?? null,
       rttMs: this.#current?.connection.rttMs() ?? null,
-      earlyData: this.#current ? "none" : null,
+      earlyData: this.#state === "connected" ? this.#earlyData : null,
       connectMs: this.#connectMs,
       reason: this.#reason,
       retryInMs: waiting ? Math.max(0, this.#retryAt - this.#options.clock.now()) : null,
@@ -167,7 +195,7 @@ export class RelayLink {
         void this.#resolve();
         return;
       case "attempt":
-        return this.#attempt(output.attempt, output.address);
+        return this.#attempt(output.attempt, output.address, output.early);
       case "abandon": {
         const connection = this.#attempts.get(output.attempt);
         this.#attempts.delete(output.attempt);
@@ -193,13 +221,15 @@ export class RelayLink {
     this.#reconnect.tell({ type: "addresses", addresses: this.addresses });
   }
 
-  #attempt(attempt: number, address: Address): void {
+  #attempt(attempt: number, address: Address, early: boolean): void {
     const { endpoint, socket, serverName, config, log } = this.#options;
     log.debug("connecting to relay", { relay: address.key });
     this.#startedAt.set(attempt, performance.now());
+    const ticket = early ? this.#ticket() : undefined;
     let connection: QuicConnection;
     try {
       connection = endpoint.connect({
+        ...(ticket ? { session: ticket.session } : {}),
         config: config(),
         egress: socketEgress(socket),
         local: socket.local,
@@ -216,6 +246,23 @@ export class RelayLink {
       return;
     }
     this.#attempts.set(attempt, connection);
+    if (ticket?.facts.clock && connection.inEarlyData) {
+      const issuedAt = issueTime(ticket.facts.clock, this.#options.clock.unix());
+      this.#begin({ attempt, connection, address, early: true, issuedAt });
+    }
+  }
+
+  /** The ticket for this relay, where it is good for an early return. */
+  #ticket(): Ticket | undefined {
+    const { early } = this.#options;
+    const ticket = early?.tickets.get(relayPeer(early.networkId));
+    const decision = decideSend({
+      enabled: early !== undefined,
+      ticket: ticket ? "good" : "none",
+      clockKnown: ticket?.facts.clock != null,
+      service: "none",
+    });
+    return decision.send === "wait" ? undefined : ticket;
   }
 
   #established(attempt: number, address: Address): void {
@@ -224,9 +271,27 @@ export class RelayLink {
     this.#reconnect.tell({ type: "connected", attempt });
     // The machine may have preferred another that was ready before.
     if (!this.#attempts.has(attempt)) return;
+    if (this.#current?.attempt === attempt) {
+      // What was sent early and refused, QUIC has sent again by itself.
+      this.#earlyData = connection.resumed ? "accepted" : "refused";
+      return;
+    }
+    this.#earlyData = "none";
+    this.#begin({ attempt, connection, address, early: false, issuedAt: null });
+  }
+
+  /** Writes the hello, and all that is wanted of the relay, into this connection's control stream. */
+  #begin(begun: {
+    attempt: number;
+    connection: QuicConnection;
+    address: Address;
+    early: boolean;
+    issuedAt: number | null;
+  }): void {
+    const { attempt, connection, address, early, issuedAt } = begun;
     const stream = connection.openStream();
     if (!stream) {
-      connection.close(1, "no stream for the control messages");
+      if (!early) connection.close(1, "no stream for the control messages");
       return;
     }
     this.#address = address;
@@ -242,13 +307,32 @@ export class RelayLink {
         this.#session.tell({ type: "refusal", refusal: { code: "protocol", message } });
       },
     });
-    this.#current = { attempt, connection, channel };
-    this.#session.tell({
-      type: "start",
-      attempt,
-      nonce: toBase64Url(crypto.getRandomValues(new Uint8Array(16))),
-      issuedAt: null,
-    });
+    this.#current = { attempt, connection, channel, early };
+    const nonce = toBase64Url(crypto.getRandomValues(new Uint8Array(16)));
+    this.#session.tell({ type: "start", attempt, nonce, issuedAt });
+    if (early) this.#options.usable();
+  }
+
+  /** The relay sends a ticket when it pleases, soon after the handshake: look for it then, and for newer ones later. */
+  #keepTicket(attempt: number, delayMs: number): void {
+    clearTimeout(this.#ticketTimer);
+    this.#ticketTimer = setTimeout(() => {
+      const { early, serverName } = this.#options;
+      const current = this.#current;
+      if (!early || current?.attempt !== attempt || !this.#address) return;
+      const session = current.connection.ticket();
+      if (session) {
+        const { key: address } = this.#address;
+        const clock = this.#offset ?? null;
+        early.tickets.put(relayPeer(early.networkId), session, {
+          kind: "relay",
+          address,
+          serverName,
+          clock,
+        });
+      }
+      this.#keepTicket(attempt, TICKET_INTERVAL);
+    }, delayMs);
   }
 
   /** The relay tells where it sees us. */
@@ -287,11 +371,20 @@ export class RelayLink {
         this.#reason = null;
         this.#connectMs = performance.now() -
           (this.#startedAt.get(this.#current?.attempt ?? -1) ?? performance.now());
+        this.#offset = learnOffset({
+          receiverNow: output.welcome.now,
+          receivedAt: this.#options.clock.unix(),
+          roundTripMs: output.elapsedMs,
+        });
+        if (this.#current) this.#keepTicket(this.#current.attempt, FIRST_TICKET);
         this.#options.log.info("connected to relay", {
           relay: this.#address?.key,
           ms: Math.round(this.#connectMs),
+          early: this.#current?.early === true,
         });
-        break;
+        this.#options.output(output);
+        this.#options.usable();
+        return;
       case "close": {
         // Only a relay that turned us away is given time; a broken connection is replaced at once.
         if (output.by === "relay" && output.code !== "draining") {
@@ -306,6 +399,10 @@ export class RelayLink {
     }
     this.#options.output(output);
   }
+}
+
+function relayPeer(networkId: string): TicketPeer {
+  return { kind: "relay", name: "relay", networkId };
 }
 
 /** All addresses of a host, IPv6 and IPv4; none where the name does not resolve just now. */

@@ -3,10 +3,12 @@
  * @module
  */
 import type { ClientOutput, RelayMessageOf } from "../control/mod.ts";
-import { toHex } from "../core/mod.ts";
+import { toBase64Url, toHex } from "../core/mod.ts";
+import { parsePeerCertificate, serverNameOf } from "../identity/mod.ts";
 import { FlowRefused, type TcpFlow } from "../mux/mod.ts";
 import { describeClose } from "../quic/mod.ts";
 import { RELAYED_AGENT, RELAYED_CONNECTOR, Tunnel, TunnelEgress } from "../tunnel/mod.ts";
+import { decideSend, issueTime, learnOffset, type Ticket } from "../zero_rtt/mod.ts";
 import type { Client } from "./client.ts";
 
 type Grant = RelayMessageOf<"granted">;
@@ -14,11 +16,16 @@ type Grant = RelayMessageOf<"granted">;
 /** A service that somebody waits for. */
 interface Wanted {
   readonly service: string;
+  /** From an earlier visit to a connector that offers it: the tunnel begins with 0-RTT. */
+  readonly ticket: Ticket | undefined;
   /** Resolves when it is open. */
   readonly tunnel: PromiseWithResolvers<Tunnel>;
   /** What the relay answers. */
   readonly grant: PromiseWithResolvers<Grant>;
 }
+
+/** From the connector's welcome until its ticket is surely there, in milliseconds: it comes in the same flight or the next. */
+const TICKET_DELAY = 150;
 
 /** See the module's head. */
 export class TunnelPool {
@@ -67,17 +74,45 @@ export class TunnelPool {
     for (const wanted of this.#wanted.values()) {
       if (wanted.service === service) return wanted.tunnel.promise;
     }
-    const id = toHex(crypto.getRandomValues(new Uint8Array(8)));
     const tunnel = Promise.withResolvers<Tunnel>();
-    const grant = Promise.withResolvers<Grant>();
     tunnel.promise.catch(() => {});
-    grant.promise.catch(() => {});
-    const wanted: Wanted = { service, tunnel, grant };
-    this.#wanted.set(id, wanted);
-    this.#client.link.tell({ type: "connect", tunnelId: id, service });
-    // Right behind the question: the relay reads the one before it forwards the other, so nobody waits for its answer.
-    if (this.#client.link.connected) this.#open(id, wanted);
+    this.#ask(service, tunnel, this.#ticketFor(service));
     return tunnel.promise;
+  }
+
+  /** The relay may be sent something: what is wanted of it goes now, in its first flight where that is possible. */
+  linkUsable(): void {
+    for (const [id, wanted] of this.#wanted) {
+      if (!this.#tunnels.has(id)) this.#open(id, wanted);
+    }
+  }
+
+  #ask(
+    service: string,
+    tunnel: PromiseWithResolvers<Tunnel>,
+    ticket: Ticket | undefined,
+  ): void {
+    const id = toHex(crypto.getRandomValues(new Uint8Array(8)));
+    const grant = Promise.withResolvers<Grant>();
+    grant.promise.catch(() => {});
+    const wanted: Wanted = { service, ticket, tunnel, grant };
+    this.#wanted.set(id, wanted);
+    const connector = ticket?.peer.name ?? null;
+    this.#client.link.tell({ type: "connect", tunnelId: id, service, connector });
+    // Right behind the question: the relay reads the one before it forwards the other, so nobody waits for its answer.
+    if (this.#client.link.usable) this.#open(id, wanted);
+  }
+
+  #ticketFor(service: string): Ticket | undefined {
+    const { earlyData, tickets, identity } = this.#client;
+    const ticket = earlyData ? tickets.connectorFor(service, identity.networkId) : undefined;
+    const decision = decideSend({
+      enabled: earlyData,
+      ticket: ticket ? "good" : "none",
+      clockKnown: ticket?.facts.clock != null,
+      service: "allows",
+    });
+    return decision.send === "wait" ? undefined : ticket;
   }
 
   /** What the relay says about tunnels. */
@@ -119,11 +154,22 @@ export class TunnelPool {
     }
     const wanted = this.#wanted.get(tunnelId);
     if (!wanted) {
-      client.link.tell({ type: "disconnect", tunnelId });
+      const tunnel = this.#tunnels.get(tunnelId);
+      // One that began early is open already; the relay has caught up with it.
+      if (tunnel?.peer === connector) {
+        tunnel.services = services;
+        client.peerSeen(tunnelId, grant.observed);
+      } else if (tunnel) {
+        tunnel.close(`the relay leads to "${connector}" instead of "${tunnel.peer}"`);
+      } else client.link.tell({ type: "disconnect", tunnelId });
       return;
     }
     wanted.grant.resolve(grant);
     const tunnel = this.#tunnels.get(tunnelId) ?? this.#open(tunnelId, wanted);
+    if (tunnel.peer !== "" && tunnel.peer !== connector) {
+      tunnel.close(`the relay leads to "${connector}" instead of "${tunnel.peer}"`);
+      return;
+    }
     tunnel.peer = connector;
     tunnel.services = services;
     client.peerSeen(tunnelId, grant.observed);
@@ -134,30 +180,44 @@ export class TunnelPool {
     const client = this.#client;
     const egress = new TunnelEgress(tunnelId, client.wires);
     const { rttMs } = client.link.status();
+    const { ticket } = wanted;
+    const facts = ticket?.facts.kind === "connector" ? ticket.facts : undefined;
     const tunnel = Tunnel.create({
       id: tunnelId,
       end: "agent",
-      peer: "",
+      peer: ticket?.peer.name ?? "",
       egress,
       log: client.log,
       ...(rttMs === null ? {} : { relayRttMs: rttMs }),
-      verify: async (certificates) => {
-        const { connector, pin } = await wanted.grant.promise;
-        return client.verify(certificates, { kind: "connector", name: connector, pin });
+      stamp: {
+        nonce: toBase64Url(crypto.getRandomValues(new Uint8Array(16))),
+        issuedAt: facts?.clock ? issueTime(facts.clock, client.clock.unix()) : null,
+      },
+      verify: (certificates) => {
+        // With a ticket it is known beforehand who it must be, so that nothing is sent again to another.
+        if (facts) {
+          const expected = { kind: "connector", name: ticket!.peer.name, pin: facts.pin } as const;
+          return client.verify(certificates, expected);
+        }
+        return wanted.grant.promise.then(({ connector, pin }) =>
+          client.verify(certificates, { kind: "connector", name: connector, pin })
+        );
       },
       onOpen: (opened) => {
         client.log.info("tunnel open", {
           connector: opened.peer,
           path: opened.path,
           ms: Math.round(opened.openedMs ?? 0),
+          early: opened.connection.inEarlyData,
         });
         opened.direct?.start();
         this.#wanted.delete(tunnelId);
         wanted.tunnel.resolve(opened);
       },
+      onWelcome: (opened, now) => this.#keepTicket(opened, now),
       onClosed: (closed, reason) => {
         const connector = closed.peer;
-        client.log.info("tunnel closed", { connector, reason: describeClose(reason) });
+        client.log.info("tunnel closed", { connector, reason: reason.text || reason.by });
         this.#tunnels.delete(tunnelId);
         client.detach(tunnelId);
         if (this.#wanted.delete(tunnelId)) {
@@ -172,10 +232,41 @@ export class TunnelPool {
         local: RELAYED_AGENT,
         peer: RELAYED_CONNECTOR,
         handler,
+        ...(ticket ? { session: ticket.session } : {}),
       }));
+    if (facts) tunnel.services = facts.services;
     this.#tunnels.set(tunnelId, tunnel);
     client.attach(tunnel);
+    if (ticket) tunnel.startEarly();
     return tunnel;
+  }
+
+  /** The connector has said its time; its ticket comes about now. */
+  #keepTicket(tunnel: Tunnel, now: number): void {
+    const client = this.#client;
+    const clock = learnOffset({
+      receiverNow: now,
+      receivedAt: client.clock.unix(),
+      roundTripMs: tunnel.connection.rttMs() ?? 0,
+    }) ?? null;
+    setTimeout(() => {
+      const session = tunnel.connection.ticket();
+      const der = tunnel.connection.peerCertificates()?.[0];
+      const peer = der && parsePeerCertificate(der);
+      if (!client.earlyData || !session || !peer || tunnel.peer === "") return;
+      client.tickets.put(
+        { kind: "connector", name: tunnel.peer, networkId: client.identity.networkId },
+        session,
+        {
+          kind: "connector",
+          serverName: serverNameOf(peer),
+          pin: peer.pin,
+          services: [...tunnel.services],
+          noEarlyServices: [],
+          clock,
+        },
+      );
+    }, TICKET_DELAY);
   }
 
   #refused(tunnelId: string, service: string, reason: string, message: string): void {
@@ -188,6 +279,13 @@ export class TunnelPool {
         ? "target-timeout"
         : "target-unreachable";
     this.#client.log.debug("tunnel refused", { service, reason });
+    if (wanted?.ticket && (reason === "offline" || reason === "unknown-service")) {
+      // The connector of last time is not there; another may offer the service.
+      this.#tunnels.get(tunnelId)?.close("the connector is not there");
+      this.#client.tickets.drop(wanted.ticket.peer);
+      this.#ask(service, wanted.tunnel, undefined);
+      return;
+    }
     const refused = new FlowRefused(refusal, message);
     wanted?.tunnel.reject(refused);
     wanted?.grant.reject(refused);

@@ -25,7 +25,7 @@ export function tunnelStatus(tunnel: Tunnel, { relay, whyRelayed }: TunnelView):
     rttMs: connection.rttMs() ?? null,
     mtu: tunnel.egress.packetSize(connection.peer) +
       tunnel.egress.prefix(connection.peer).length,
-    earlyData: tunnel.isOpen ? "none" : null,
+    earlyData: tunnel.isOpen ? tunnel.earlyData : null,
     openedMs: tunnel.openedMs ?? null,
     directAfterMs: tunnel.direct?.directAfterMs ?? null,
     pathChanges: tunnel.direct?.pathChanges ?? 0,

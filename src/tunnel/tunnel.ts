@@ -42,6 +42,9 @@ const RESENDS = 5;
 /** Round trip to the relay while it is not known, in milliseconds. */
 const DEFAULT_RELAY_RTT = 60;
 
+/** Control messages kept until the other end is believed; an honest one sends two or three. */
+const MAX_HELD = 16;
+
 /** Pings that may be under way; the next one is refused. */
 const MAX_PINGS = 64;
 
@@ -57,7 +60,15 @@ export interface TunnelOptions {
    * Checks who is at the other end, from its certificates (DER, its own first). Answers why it is refused; `undefined`:
    * welcome. Nothing is sent or believed before it has answered.
    */
-  readonly verify: (certificates: Uint8Array[]) => Promise<string | undefined>;
+  readonly verify: (certificates: Uint8Array[]) => Promise<string | undefined> | string | undefined;
+  /** Agent: what makes its hello unlike any other; null where the connector's clock is not known. */
+  readonly stamp?: { readonly nonce: string; readonly issuedAt: number | null };
+  /** Connector: may what came early be acted on before the handshake is over? */
+  readonly judge?: (stamp: { nonce: string; issuedAt: number | null }) => boolean;
+  /** Connector: its clock, for the agent's next visit. */
+  readonly now?: () => number;
+  /** Agent: the connector has answered the hello. */
+  readonly onWelcome?: (tunnel: Tunnel, now: number) => void;
   /** Round trip to the relay in milliseconds, as far as known: paces the first packets. */
   readonly relayRttMs?: number;
   /** Connector: finds the connection to the service of a flow. Throws {@linkcode FlowRefused}. */
@@ -79,6 +90,8 @@ export class Tunnel {
   direct: TunnelDirect | undefined;
   /** What the agent may open through it, as far as known. */
   services: readonly string[] = [];
+  /** Was what travelled before the end of the handshake acted on? */
+  earlyData: "accepted" | "refused" | "none" = "none";
   /** Milliseconds from the start until it was open. */
   openedMs: number | undefined;
   readonly #options: TunnelOptions;
@@ -86,7 +99,10 @@ export class Tunnel {
   readonly #open = Promise.withResolvers<void>();
   readonly #pings = new Map<number, (answered: boolean) => void>();
   #control: FrameChannel | undefined;
-  #verified = false;
+  #live = false;
+  #saidEarly = false;
+  /** Control messages that came before the other end was believed. */
+  #held: TunnelMessage[] = [];
   #closing = false;
   #nextPing = 1;
   #keepAlive: ReturnType<typeof setInterval> | undefined;
@@ -123,7 +139,7 @@ export class Tunnel {
   /** The handler looks the tunnel up at each call: the engine calls nobody before the first packet is in. */
   static #handler(cell: { tunnel?: Tunnel }): ConnectionHandler {
     return {
-      established: () => void cell.tunnel!.#established(),
+      established: () => cell.tunnel!.#established(),
       stream: (stream) => cell.tunnel!.#stream(stream),
       path: (event) => cell.tunnel!.#path(event),
       closed: (reason) => cell.tunnel!.#closed(reason),
@@ -139,9 +155,9 @@ export class Tunnel {
     return this.#closing || this.#connection.closed;
   }
 
-  /** Open: the handshake is done and the other end is who it should be. */
+  /** Open: the other end is who it should be, as the handshake or a ticket has shown. */
   get isOpen(): boolean {
-    return this.#verified && !this.closed;
+    return this.#live && !this.closed;
   }
 
   /** The path in use. */
@@ -210,11 +226,25 @@ export class Tunnel {
     this.#connection.close(0, text);
   }
 
-  async #established(): Promise<void> {
+  /**
+   * Agent, right after the start with a ticket: says everything in the first flight. Whoever can read it has the ticket's key, and
+   * so is who it was made for; the certificate is looked at again when the handshake is over.
+   */
+  startEarly(): void {
+    if (!this.#connection.inEarlyData || this.#live) return;
+    this.#saidEarly = true;
+    this.#goLive();
+  }
+
+  #established(): void {
     clearTimeout(this.#resend);
     this.egress.dropFlight();
-    const certificates = this.#connection.peerCertificates() ?? [];
-    const refusal = await this.#options.verify(certificates);
+    const verdict = this.#options.verify(this.#connection.peerCertificates() ?? []);
+    if (verdict instanceof Promise) void verdict.then((refusal) => this.#verified(refusal));
+    else this.#verified(verdict);
+  }
+
+  #verified(refusal: string | undefined): void {
     if (this.closed) return;
     if (refusal !== undefined) {
       this.#options.log.warn("tunnel refused", { peer: this.peer, reason: refusal });
@@ -222,7 +252,15 @@ export class Tunnel {
       this.#open.reject(new FlowRefused("not-granted", refusal));
       return;
     }
-    this.#verified = true;
+    if (this.#live) {
+      return;
+    }
+    this.#goLive();
+  }
+
+  /** From here on the other end is believed: control messages and flows go both ways. */
+  #goLive(): void {
+    this.#live = true;
     this.openedMs = performance.now() - this.startedAt;
     if (this.end === "agent") {
       const stream = this.#connection.openStream();
@@ -231,11 +269,18 @@ export class Tunnel {
         return;
       }
       this.#startControl(stream);
-      this.send({ type: "hello", software: `postern/${VERSION}` });
+      const stamp = this.#options.stamp;
+      this.send({
+        type: "hello",
+        software: `postern/${VERSION}`,
+        issuedAt: stamp?.issuedAt ?? null,
+        ...(stamp ? { nonce: stamp.nonce } : {}),
+      });
       this.#keepAlive = setInterval(() => this.#stayAlive(), KEEP_ALIVE_INTERVAL);
     }
     this.#open.resolve();
     this.#options.onOpen?.(this);
+    for (const message of this.#held.splice(0)) this.#message(message);
   }
 
   /**
@@ -251,22 +296,47 @@ export class Tunnel {
   }
 
   #stream(stream: QuicStream): void {
-    // Early data waits until the handshake has proven it fresh.
-    if (!this.#verified) void this.ready.then(() => this.#stream(stream), () => {});
-    else if (this.end === "connector" && stream.id === 0) this.#startControl(stream);
+    // The control stream is listened to at once, as it says whether what comes early may be believed. Flows wait for that.
+    if (this.end === "connector" && stream.id === 0) this.#startControl(stream);
+    else if (!this.#live) void this.ready.then(() => this.#stream(stream), () => {});
     else void this.mux.accept(stream);
   }
 
   #startControl(stream: QuicStream): void {
     this.#control = new FrameChannel(stream, {
-      frame: (json) => this.#message(json),
+      frame: (json) => this.#frame(json),
       refused: ({ message }) => this.#connection.close(2, message),
     });
   }
 
-  #message(json: unknown): void {
+  #frame(json: unknown): void {
     const message = parseTunnelMessage(json);
     if (!message) return;
+    if (!this.#live) {
+      if (message.type === "hello") this.#earlyHello(message);
+      if (!this.#live) {
+        if (this.#held.length < MAX_HELD) this.#held.push(message);
+        return;
+      }
+    }
+    this.#message(message);
+  }
+
+  /** Came before the handshake was over: maybe a flight that somebody has recorded, and plays again. */
+  #earlyHello({ nonce, issuedAt }: Extract<TunnelMessage, { type: "hello" }>): void {
+    const { judge, verify } = this.#options;
+    if (this.#connection.established) return;
+    this.earlyData = "refused";
+    if (nonce === undefined) return;
+    // The certificate first: an end that is revoked or expired gets nothing, however good its ticket.
+    const refusal = verify(this.#connection.peerCertificates() ?? []);
+    if (refusal instanceof Promise || refusal !== undefined) return;
+    if (!judge?.({ nonce, issuedAt })) return;
+    this.earlyData = "accepted";
+    this.#goLive();
+  }
+
+  #message(message: TunnelMessage): void {
     switch (message.type) {
       case "abort":
         return this.mux.peerAborted(message.stream);
@@ -275,7 +345,15 @@ export class Tunnel {
       case "pong":
         return this.#pings.get(message.id)?.(true);
       case "hello":
-        return;
+        return this.send({
+          type: "welcome",
+          now: Math.floor(this.#options.now?.() ?? 0),
+          early: this.earlyData,
+        });
+      case "welcome":
+        // Early data that came to nothing was sent again by QUIC, and then came after the handshake.
+        if (this.#saidEarly) this.earlyData = message.early === "accepted" ? "accepted" : "refused";
+        return this.#options.onWelcome?.(this, message.now);
       case "draining":
         return this.mux.drain();
       case "offer":

@@ -9,7 +9,19 @@ const Id = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
 const MessageSchema = v.variant("type", [
   /** Always first, from the agent: there is a control stream. */
-  v.object({ type: v.literal("hello"), software: v.pipe(v.string(), v.maxLength(64)) }),
+  v.object({
+    type: v.literal("hello"),
+    software: v.pipe(v.string(), v.maxLength(64)),
+    /** Random, and when it was said on the connector's clock as far as known: so that early data is acted on once. */
+    nonce: v.optional(v.pipe(v.string(), v.maxLength(64))),
+    issuedAt: v.optional(v.nullable(Id), null),
+  }),
+  /** Answers it: the connector's clock, and whether what came early was acted on before the handshake was over. */
+  v.object({
+    type: v.literal("welcome"),
+    now: Id,
+    early: v.picklist(["accepted", "refused", "none"]),
+  }),
   /** A flow was aborted: read its stream to the end, then reset the TCP connection. */
   v.object({ type: v.literal("abort"), stream: Id }),
   /** Asks for a pong at once: a round trip through the tunnel, whatever its path. */
