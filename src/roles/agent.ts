@@ -54,7 +54,7 @@ async function run(options: AgentOptions, admin: AdminServer | undefined): Promi
     let saidReady = false;
     cell.output = (output) => {
       pool.output(output);
-      if (output.type === "revoked") {
+      if (output.type === "revoked" && output.kind === "agent" && output.name === client.name) {
         log.error("this agent was revoked", { next: "Have it invited again at the relay" });
       }
       if (output.type !== "welcome" || saidReady) return;

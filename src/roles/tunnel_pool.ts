@@ -134,6 +134,8 @@ export class TunnelPool {
         this.#client.observe(output.welcome);
         this.granted = output.welcome.services;
         return;
+      case "revoked":
+        return this.#revoked(output.kind, output.name);
       case "policy":
         if (output.policy.services) this.#setGranted(output.policy.services);
     }
@@ -290,6 +292,16 @@ export class TunnelPool {
     wanted?.tunnel.reject(refused);
     wanted?.grant.reject(refused);
     this.#tunnels.get(tunnelId)?.close(message.slice(0, 200));
+  }
+
+  /** The relay forwards nothing for them any more, so the other end cannot say that it has ended the tunnel. */
+  #revoked(kind: string, name: string): void {
+    const { log } = this.#client;
+    if (kind === "connector") log.warn("a connector was revoked", { connector: name });
+    for (const tunnel of this.tunnels) {
+      if (kind === "agent" && name === this.#client.name) tunnel.close("this agent was revoked");
+      else if (kind === "connector" && name === tunnel.peer) tunnel.close("it was revoked");
+    }
   }
 
   #setGranted(services: readonly string[]): void {
