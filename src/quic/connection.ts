@@ -209,6 +209,8 @@ export class QuicConnection {
   flush(builder: TrainBuilder, budget: number): number {
     if (this.#closed) return 0;
     const made = this.#sender.flush(builder, budget);
+    // Where early data was refused, the engine goes on with the handshake when it sends, not when it receives.
+    if (!this.#established && this.native.isEstablished()) this.process(performance.now());
     this.#timer.arm();
     if (this.native.isClosed()) this.#finish();
     return made;

@@ -43,7 +43,7 @@ import { FlowLedger } from "./flow_ledger.ts";
 import { join } from "./joining.ts";
 import type { AgentOptions, ConnectorOptions } from "./options.ts";
 import { controlConfig } from "./control_profile.ts";
-import { TICKET_KEY_BYTES } from "../zero_rtt/mod.ts";
+import { loadTicketKey } from "../relay/ticket_key_file.ts";
 import { EarlyGate } from "./early_gate.ts";
 import { TicketBook } from "./ticket_book.ts";
 import { LocalPaths } from "./local_paths.ts";
@@ -101,7 +101,8 @@ export class Client {
   readonly earlyData: boolean;
   /** Something may be sent to the relay: it is welcomed, or the first flight is being written. */
   onUsable: () => void = () => {};
-  readonly #ticketKey = crypto.getRandomValues(new Uint8Array(TICKET_KEY_BYTES));
+  /** Connector: makes its tickets; kept, so that agents come back early after its restart, too. */
+  readonly #ticketKey: Uint8Array | undefined;
   readonly #byId = new Map<string, Tunnel>();
   readonly #noDirect: boolean;
   readonly #lock: StateLock;
@@ -121,6 +122,7 @@ export class Client {
       sockets: DualSockets;
       tickets: TicketBook;
       gate: EarlyGate;
+      ticketKey: Uint8Array | undefined;
       output: (output: ClientOutput) => void;
     },
   ) {
@@ -136,6 +138,7 @@ export class Client {
     this.signal = options.signal;
     this.tickets = parts.tickets;
     this.gate = parts.gate;
+    this.#ticketKey = parts.ticketKey;
     this.earlyData = options.noEarlyData !== true;
     this.link = new RelayLink({
       ...(this.earlyData
@@ -234,7 +237,16 @@ export class Client {
       }
       const tickets = await TicketBook.open(folder, options);
       const enabled = options.noEarlyData !== true;
-      const gate = await EarlyGate.open({ enabled, clock: options.clock, log });
+      const isConnector = kind === "connector";
+      const gate = await EarlyGate.open({
+        enabled,
+        clock: options.clock,
+        log,
+        ...(isConnector ? { folder } : {}),
+      });
+      const ticketKey = isConnector
+        ? (await loadTicketKey(folder, { now: options.clock.unix(), log })).key
+        : undefined;
       return new Client({
         options,
         folder,
@@ -244,6 +256,7 @@ export class Client {
         sockets,
         tickets,
         gate,
+        ticketKey,
         output,
       });
     } catch (error) {
@@ -276,8 +289,7 @@ export class Client {
   get tunnelConfig(): NativeConfig {
     return this.#tunnelConfig ??= tunnelConfig(this.credentials, {
       earlyData: this.earlyData,
-      // A new one for each process: what was issued before this one is served after a full handshake.
-      ...(this.kind === "connector" ? { ticketKey: this.#ticketKey } : {}),
+      ...(this.#ticketKey ? { ticketKey: this.#ticketKey } : {}),
     });
   }
 
