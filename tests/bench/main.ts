@@ -8,9 +8,10 @@ import { cpus, release } from "node:os";
 import { parseArgs } from "node:util";
 import { VERSION } from "../../src/core/version.ts";
 import { type Benchmark, formatTable, type Table, tableToJson } from "./benchmark.ts";
+import { pathsBenchmark } from "./paths.ts";
 import { tcpBenchmark } from "./tcp.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [tcpBenchmark];
+const BENCHMARKS: readonly Benchmark[] = [tcpBenchmark, pathsBenchmark];
 
 const HELP = `deno task bench [-- NAME...] [--json] [--quick]
 

@@ -19,6 +19,8 @@ export interface LabProgramOptions {
   readonly flags?: Partial<Record<HostName, readonly string[]>>;
   /** Wait until connector and agent say that they are ready. @default true */
   readonly wait?: boolean;
+  /** The program behind the connector, and its words; it says `ready`. @default the web service */
+  readonly service?: readonly [program: URL, ...words: string[]];
 }
 
 /** Where an agent's tunnel runs; `none`: there is no tunnel. */
@@ -31,11 +33,14 @@ export class PosternInLab implements AsyncDisposable {
   readonly folder: string;
   readonly #processes = new Map<HostName | "service", TestProcess>();
   readonly #flags: Partial<Record<HostName, readonly string[]>>;
+  readonly #service: readonly [program: URL, ...words: string[]];
   readonly #invites: Partial<Record<HostName, string>> = {};
 
   private constructor(lab: Lab, options: LabProgramOptions) {
     this.lab = lab;
     this.#flags = options.flags ?? {};
+    const web = new URL("web_service.ts", import.meta.url);
+    this.#service = options.service ?? [web, String(LAB_PORTS.service)];
     this.folder = Deno.makeTempDirSync({ prefix: "postern-lab-" });
   }
 
@@ -56,10 +61,10 @@ export class PosternInLab implements AsyncDisposable {
     }
   }
 
-  /** Starts the web service behind the connector. */
+  /** Starts the service behind the connector. */
   async startService(): Promise<void> {
-    const path = new URL("web_service.ts", import.meta.url).pathname;
-    const args = ["run", "-A", "--no-check", "--no-config", path, String(LAB_PORTS.service)];
+    const [{ pathname }, ...words] = this.#service;
+    const args = ["run", "-A", "--no-check", "--no-config", pathname, ...words];
     const service = this.#start("service", "connector", Deno.execPath(), args);
     await service.ready();
   }
