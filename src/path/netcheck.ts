@@ -6,6 +6,7 @@
  * reaching   ask the main port                               no answer: UDP is blocked
  * filtering  ask the main port to answer from the second     no answer: filtering depends on the port
  * mapping    ask the second port                             seen elsewhere: mapping depends on the port
+ * size       ask the main port with questions of many sizes  the largest answered is what the path carries
  * ```
  *
  * Each family goes through this by itself, at once. One relay address cannot tell "endpoint-independent" from
@@ -45,6 +46,8 @@ export interface NetcheckReport {
   readonly nat?: boolean;
   readonly mapping?: MappingBehaviour;
   readonly filtering?: FilteringFinding;
+  /** The largest question that was answered, in bytes of UDP payload: the path towards the relay carries that. */
+  readonly largest?: number;
 }
 
 /** What a check is told. */
@@ -56,6 +59,8 @@ export type NetcheckInput =
     readonly key: ObserveKey;
     /** This machine's own addresses, without ports. */
     readonly localHosts: readonly string[];
+    /** UDP payload sizes to try in each family, in bytes. None where the socket lets datagrams be fragmented. @default none */
+    readonly sizes?: { readonly v4: readonly number[]; readonly v6: readonly number[] };
   }
   | { readonly type: "datagram"; readonly datagram: Uint8Array; readonly from: Address }
   | { readonly type: "time" };
@@ -66,11 +71,20 @@ export type NetcheckOutput =
   /** Once for each family that has targets, then nothing more. */
   | { readonly type: "report"; readonly report: NetcheckReport };
 
-const STEPS = ["reaching", "filtering", "mapping"] as const;
+const STEPS = ["reaching", "filtering", "mapping", "size"] as const;
 type Step = typeof STEPS[number];
 
 /** Waits after each question of a step; then the step has no answer. 1.5 s in all: more than any usual round trip. */
 const WAITS_MS: readonly Millis[] = [100, 200, 400, 800];
+
+/** Questions of one size are asked so often at most: what is lost twice by chance costs a smaller answer, no wrong one. */
+const SIZE_TRIES = 3;
+
+interface Question {
+  readonly step: Step;
+  readonly sentAt: Millis;
+  readonly size: number;
+}
 
 interface Check {
   readonly family: 4 | 6;
@@ -79,7 +93,10 @@ interface Check {
   step: Step;
   tries: number;
   at: Millis;
-  readonly questions: Map<string, { step: Step; sentAt: Millis }>;
+  readonly questions: Map<string, Question>;
+  /** To try, the largest first. */
+  readonly sizes: readonly number[];
+  largest: number | undefined;
   seen: { main?: Address; second?: Address };
   rtt: Millis | undefined;
   otherPortAnswered: boolean;
@@ -129,6 +146,8 @@ export class Netcheck implements Machine<NetcheckInput, NetcheckOutput> {
           tries: 0,
           at: now,
           questions: new Map(),
+          sizes: [...input.sizes?.[family === 4 ? "v4" : "v6"] ?? []].sort((a, b) => b - a),
+          largest: undefined,
           seen: {},
           rtt: undefined,
           otherPortAnswered: false,
@@ -139,15 +158,22 @@ export class Netcheck implements Machine<NetcheckInput, NetcheckOutput> {
 
   /** Asks once more, or gives the step up. */
   #next(check: Check, now: Millis): void {
-    const wait = WAITS_MS[check.tries];
+    const isSize = check.step === "size";
+    const wait = isSize && check.tries >= SIZE_TRIES ? undefined : WAITS_MS[check.tries];
     if (wait === undefined) return this.#stepDone(check, now);
     check.tries++;
     check.at = now + wait;
+    if (!isSize) return this.#ask(check, 0, now);
+    for (const size of check.sizes) if (size > (check.largest ?? 0)) this.#ask(check, size, now);
+  }
+
+  /** One question of so many bytes; 0: as small as can be. */
+  #ask(check: Check, size: number, now: Millis): void {
     const txid = this.#random(TXID_BYTES);
-    check.questions.set(toHex(txid), { step: check.step, sentAt: now });
+    check.questions.set(toHex(txid), { step: check.step, sentAt: now, size });
     const to = check.step === "mapping" ? check.second! : check.main;
     const otherPort = check.step === "filtering";
-    const datagram = encodeObserve({ txid, otherPort }, this.#key!, { mac: this.#mac });
+    const datagram = encodeObserve({ txid, otherPort }, this.#key!, { mac: this.#mac, size });
     this.#out.push({ type: "send", to, datagram });
   }
 
@@ -162,7 +188,10 @@ export class Netcheck implements Machine<NetcheckInput, NetcheckOutput> {
       check.questions.delete(txid);
       const rtt = now - question.sentAt;
       check.rtt = Math.min(check.rtt ?? rtt, rtt);
-      if (question.step === "filtering") {
+      if (question.step === "size") {
+        check.largest = Math.max(check.largest ?? 0, question.size);
+        if (check.largest < check.sizes[0]!) continue;
+      } else if (question.step === "filtering") {
         // An old relay answers from the port that was asked; that proves nothing.
         if (input.from.port === check.main.port) continue;
         check.otherPortAnswered = true;
@@ -172,9 +201,10 @@ export class Netcheck implements Machine<NetcheckInput, NetcheckOutput> {
   }
 
   #stepDone(check: Check, now: Millis): void {
-    const next = STEPS[STEPS.indexOf(check.step) + 1];
     const blocked = check.step === "reaching" && !check.seen.main;
-    if (blocked || !next || !check.second) return this.#report(check);
+    const rest = blocked ? [] : STEPS.slice(STEPS.indexOf(check.step) + 1);
+    const next = rest.find((step) => step === "size" ? check.sizes.length > 0 : check.second);
+    if (!next) return this.#report(check);
     check.step = next;
     check.tries = 0;
     check.at = now;
@@ -182,7 +212,7 @@ export class Netcheck implements Machine<NetcheckInput, NetcheckOutput> {
 
   #report(check: Check): void {
     this.#checks = this.#checks.filter((other) => other !== check);
-    const { family, main, second, seen, rtt } = check;
+    const { family, main, second, seen, rtt, largest } = check;
     if (!seen.main) {
       this.#out.push({ type: "report", report: { family, udp: "blocked" } });
       return;
@@ -201,6 +231,7 @@ export class Netcheck implements Machine<NetcheckInput, NetcheckOutput> {
       ...(rtt !== undefined && { rtt }),
       ...(mapping && { mapping }),
       ...(second && { filtering }),
+      ...(largest !== undefined && { largest }),
     };
     this.#out.push({ type: "report", report });
   }

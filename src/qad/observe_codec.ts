@@ -2,12 +2,12 @@
  * The question "which address do you see me at?" and its answer, as datagrams (big-endian):
  *
  * ```text
- * observe   03 txid[8] key-id[8] mac[16] flags[1] zero[30]            64 bytes
+ * observe   03 txid[8] key-id[8] mac[16] flags[1] size[2] zero[28]    64 bytes, or `size` where that is not 0
  * observed  04 txid[8] QAD address[7 or 19] mac[16]                   32 or 44 bytes
  * ```
  *
- * The mac of a question covers everything but itself, so flags and padding too; that of an answer covers what stands
- * before it (a NAT that rewrites addresses inside packets is found out). Flags: bit 0 asks for the answer to come from
+ * The mac of a question covers its first 64 bytes but itself, so flags and size too; a longer one only has zeros behind
+ * them, and its answer proves that the path carries datagrams of that size. The mac of an answer covers what stands before it (a NAT that rewrites addresses inside packets is found out). Flags: bit 0 asks for the answer to come from
  * the relay's other port, which tells how a NAT filters (RFC 4787 §5); the other bits are zero and ignored.
  * @module
  */
@@ -20,7 +20,7 @@ import { type Decoded, type Mac, MAC_BYTES } from "./primitives.ts";
 export const OBSERVE_TYPE = 0x03;
 /** First byte of an answer. */
 export const OBSERVED_TYPE = 0x04;
-/** Every question's length: no answer is longer, so the relay amplifies nothing. */
+/** A question's length where nothing else is wanted: no answer is longer, so the relay amplifies nothing. */
 export const OBSERVE_BYTES = 64;
 /** Bytes of a transaction id: a forger off the path would have to guess it as well as the mac. */
 export const TXID_BYTES = 8;
@@ -30,6 +30,7 @@ export const KEY_ID_BYTES = 8;
 const KEY_ID_AT = 1 + TXID_BYTES;
 const MAC_AT = KEY_ID_AT + KEY_ID_BYTES;
 const FLAGS_AT = MAC_AT + MAC_BYTES;
+const SIZE_AT = FLAGS_AT + 1;
 const ADDRESS_AT = 1 + TXID_BYTES;
 const FLAG_OTHER_PORT = 0x01;
 
@@ -65,12 +66,25 @@ function refuse<Refusal extends string>(refused: Refusal): { ok: false; refused:
 }
 
 function questionMac(datagram: Uint8Array, key: Uint8Array, mac: Mac): Uint8Array {
-  return mac(key, concatBytes(datagram.subarray(0, MAC_AT), datagram.subarray(FLAGS_AT)));
+  return mac(
+    key,
+    concatBytes(datagram.subarray(0, MAC_AT), datagram.subarray(FLAGS_AT, OBSERVE_BYTES)),
+  );
 }
 
-/** A question as {@linkcode OBSERVE_BYTES} bytes. */
-export function encodeObserve(observe: Observe, key: ObserveKey, options: { mac: Mac }): Bytes {
-  const datagram = new Uint8Array(OBSERVE_BYTES);
+/**
+ * A question as a datagram of `size` bytes ({@linkcode OBSERVE_BYTES} to 65507).
+ *
+ * @default size {@linkcode OBSERVE_BYTES}
+ */
+export function encodeObserve(
+  observe: Observe,
+  key: ObserveKey,
+  options: { mac: Mac; size?: number },
+): Bytes {
+  const size = Math.max(options.size ?? 0, OBSERVE_BYTES);
+  const datagram = new Uint8Array(size);
+  if (size > OBSERVE_BYTES) new DataView(datagram.buffer).setUint16(SIZE_AT, size);
   datagram[0] = OBSERVE_TYPE;
   datagram.set(observe.txid, 1);
   datagram.set(key.id, KEY_ID_AT);
@@ -85,7 +99,9 @@ export function decodeObserve(
   options: { keyOf: (keyId: Uint8Array) => Uint8Array | undefined; mac: Mac },
 ): Decoded<Observe, ObserveRefusal> {
   if (datagram[0] !== OBSERVE_TYPE) return refuse("wrong-type");
-  if (datagram.length !== OBSERVE_BYTES) return refuse("wrong-length");
+  if (datagram.length < OBSERVE_BYTES) return refuse("wrong-length");
+  const size = datagram[SIZE_AT]! << 8 | datagram[SIZE_AT + 1]!;
+  if (datagram.length !== (size || OBSERVE_BYTES)) return refuse("wrong-length");
   const key = options.keyOf(datagram.subarray(KEY_ID_AT, MAC_AT));
   if (!key) return refuse("unknown-key");
   const wanted = questionMac(datagram, key, options.mac);

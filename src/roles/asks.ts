@@ -63,6 +63,12 @@ export type NatBehaviour =
   | "address-dependent"
   | "address-and-port-dependent";
 
+/**
+ * How a NAT or firewall filters. One relay address cannot tell "endpoint-independent" from "address-dependent", so where it is one of
+ * the two, that is what it says.
+ */
+export type FilteringBehaviour = NatBehaviour | "endpoint-independent or address-dependent";
+
 /** One address family in a {@linkcode NetcheckReport}. */
 export interface NetcheckFamily {
   /** Does this machine have a route of this family? */
@@ -74,7 +80,7 @@ export interface NetcheckFamily {
   /** Does UDP reach the relay? null: not known. */
   readonly udp: boolean | null;
   readonly mapping: NatBehaviour | null;
-  readonly filtering: NatBehaviour | null;
+  readonly filtering: FilteringBehaviour | null;
   /** Largest UDP payload proven towards the relay, in bytes. */
   readonly pathMtu: number | null;
 }

@@ -8,6 +8,7 @@ import type { Tunnel } from "../tunnel/mod.ts";
 import type { Ask } from "./asks.ts";
 import type { Client } from "./client.ts";
 import { connectAsk } from "./connect_ask.ts";
+import { netcheckAsk } from "./netcheck_ask.ts";
 import { pingAsk, refusePing } from "./ping_ask.ts";
 import { explainRelayed } from "./relayed_reason.ts";
 import type { ClientStatus } from "./status.ts";
@@ -50,6 +51,15 @@ export function answerAsk(ask: Ask, signal: AbortSignal, context: AskContext): A
       }
       return connectAsk(ask, signal, (service, peer) => agent.openTcp(service, peer));
     case "netcheck":
-      throw new UserError(`Cannot answer "${ask.ask}" yet`);
+      return netcheckAsk({
+        clock: client.clock,
+        signal,
+        link: client.link.status(),
+        // A relay that is away answers nobody: that says nothing about the network.
+        observers: client.link.connected ? client.observers : undefined,
+        paths: client.paths,
+        noDirect: client.noDirect,
+        p2pPort: client.sockets.p2p.local.port,
+      });
   }
 }

@@ -8,9 +8,6 @@ import { answerObserve, ObserveKeyRing } from "../qad/mod.ts";
 import { Demultiplexer, openUdpSocket, type TrainHandler, type UdpSocket } from "../sockets/mod.ts";
 import { hmac, randomBytes } from "./primitives.ts";
 
-/** Between new secrets for the keys of questions, in milliseconds; a key is good for one to two of these. */
-const ROTATE_INTERVAL = 24 * 3_600_000;
-
 /** The relay's observers. */
 export interface Observers {
   /** Takes questions that came to the main port. */
@@ -30,8 +27,8 @@ export function openObservers(
 ): Observers {
   const { socket: main, log } = options;
   const keys = new ObserveKeyRing({ mac: hmac });
+  // One secret for as long as the relay runs: a client gets its key with the welcome, and may stay for months.
   keys.rotate(randomBytes(32));
-  const rotation = setInterval(() => keys.rotate(randomBytes(32)), ROTATE_INTERVAL);
   const second = openSecond(options.host, main.local.port, log);
   let dropped = 0;
   const answer =
@@ -61,7 +58,6 @@ export function openObservers(
       return { id: toHex(id), key: toBase64Url(key) };
     },
     close() {
-      clearInterval(rotation);
       second?.close();
     },
   };

@@ -11,6 +11,7 @@ import {
   isReadyToRun,
   lacks,
   program,
+  type Relay,
   run,
   type Scene,
   startPython,
@@ -18,6 +19,7 @@ import {
 } from "./harness.ts";
 
 interface Ways {
+  readonly relay: Relay;
   readonly socks: string;
   readonly http: string;
   readonly agentState: string;
@@ -42,7 +44,7 @@ async function openProxies(
   const agentState = scene.path("agent");
   const args = ["--socks", socks, "--http-proxy", http];
   const agent = scene.startAgent({ invite: alice, services: [], args });
-  return { socks, http, agentState, ready: await agent.process.ready() };
+  return { relay, socks, http, agentState, ready: await agent.process.ready() };
 }
 
 /** `postern connect SERVICE` as a shell command line. */
@@ -234,5 +236,43 @@ Deno.test({
       const unknown = await scene.postern(["ping", "--state", agentState, "nowhere", "-c", "1"]);
       assert.equal(unknown.code, 1);
       assert.match(unknown.stderr, /not granted/);
+    }),
+});
+
+Deno.test({
+  name: "`postern netcheck` asks both ports of the relay from agent and connector",
+  ignore: !isReadyToRun(),
+  fn: () =>
+    inScene(async (scene) => {
+      const { agentState, relay } = await openProxies(scene, { web: freePort() });
+      for (const state of [agentState, scene.path("connector")]) {
+        const { code, stdout, stderr } = await scene.postern([
+          "netcheck",
+          "--json",
+          "--state",
+          state,
+        ]);
+        assert.equal(code, 0, stderr);
+        const report = JSON.parse(stdout);
+        assert.equal(report.relay.address, `127.0.0.1:${relay.port}`);
+        assert.equal(report.relay.state, "connected");
+        const { v4, v6 } = report;
+        assert.equal(v4.udp, true, stdout);
+        assert.equal(v4.mapping, "none", stdout);
+        assert.equal(v4.filtering, "endpoint-independent or address-dependent", stdout);
+        assert.match(v4.observed, /^127\.0\.0\.1:\d+$/);
+        if (Deno.build.os === "linux") assert.equal(v4.pathMtu, 8_972, stdout);
+        assert.equal(v6.udp, null, "the relay listens on IPv4 only");
+        assert.ok(report.advice.length > 0);
+      }
+      const shown = await scene.postern(["netcheck", "--state", agentState]);
+      assert.match(shown.stdout, /IPv4[\s\S]*reaches the relay[\s\S]*8972 bytes/);
+
+      // Without a relay it says so, and does not wait for it.
+      await relay.process.stop();
+      const after = await scene.postern(["netcheck", "--state", agentState]);
+      assert.equal(after.code, 0, after.stderr);
+      assert.match(after.stdout, /- The relay is out of reach/);
+      assert.match(after.stdout, /not known/);
     }),
 });

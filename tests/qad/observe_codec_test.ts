@@ -33,8 +33,32 @@ Deno.test("decodeObserve() does refuse every changed byte", () => {
     changed[i]! ^= 0x10;
     const decoded = decodeObserve(changed, { keyOf, mac });
     assert.equal(decoded.ok, false, `byte ${i}`);
-    const wanted = i === 0 ? "wrong-type" : i >= 9 && i < 17 ? "unknown-key" : "bad-mac";
+    const wanted = i === 0
+      ? "wrong-type"
+      : i >= 9 && i < 17
+      ? "unknown-key"
+      : i === 34 || i === 35
+      ? "wrong-length"
+      : "bad-mac";
     assert.equal(!decoded.ok && decoded.refused, wanted, `byte ${i}`);
+  }
+});
+
+Deno.test("encodeObserve() does make questions of any size, and decodeObserve() refuses them cut", () => {
+  for (const size of [65, 1_200, 1_472, 9_000, 65_507]) {
+    const datagram = encodeObserve({ txid, otherPort: false }, key, { mac, size });
+    assert.equal(datagram.length, size);
+    assert.equal(decodeObserve(datagram, { keyOf, mac }).ok, true);
+    for (const cut of [datagram.subarray(0, size - 1), datagram.subarray(0, OBSERVE_BYTES)]) {
+      const wanted = { ok: false, refused: "wrong-length" };
+      assert.deepEqual(decodeObserve(cut, { keyOf, mac }), wanted);
+    }
+    const grown = new Uint8Array(size + 1);
+    grown.set(datagram);
+    assert.equal(decodeObserve(grown, { keyOf, mac }).ok, false);
+    const claimed = datagram.slice(0, OBSERVE_BYTES);
+    claimed[34] = claimed[35] = 0;
+    assert.deepEqual(decodeObserve(claimed, { keyOf, mac }), { ok: false, refused: "bad-mac" });
   }
 });
 

@@ -13,8 +13,17 @@ import { Driver } from "./driver.ts";
 import { quickMac } from "./quick_mac.ts";
 import { createWorld, NAT_KINDS, type NatKind, type V6Kind } from "./world.ts";
 
-function check(agent: NatKind, options: { seed: number; v6?: V6Kind; loss?: number }) {
-  const { seed, v6 = "firewall", loss = 0 } = options;
+interface Options {
+  readonly seed: number;
+  readonly v6?: V6Kind;
+  readonly loss?: number;
+  /** Sizes to try, and the largest that the way out carries. */
+  readonly sizes?: readonly number[];
+  readonly carries?: number;
+}
+
+function check(agent: NatKind, options: Options) {
+  const { seed, v6 = "firewall", loss = 0, sizes, carries = Infinity } = options;
   const world = createWorld({ seed, agent, connector: "none", v6, link: { loss } });
   const { network, relay, sites } = world;
   const v4Host = agent === "none" ? "198.51.100.21" : "192.168.21.99";
@@ -30,6 +39,7 @@ function check(agent: NatKind, options: { seed: number; v6?: V6Kind; loss?: numb
         reports.set(out.report.family, out.report);
         return;
       }
+      if (out.datagram.length > carries) return;
       const from = mine.find(({ family }) => family === out.to.family)!;
       network.send(sites.agent, { from, to: out.to, datagram: out.datagram });
     },
@@ -42,7 +52,13 @@ function check(agent: NatKind, options: { seed: number; v6?: V6Kind; loss?: numb
   }
   const key = relay.keys.issue(network.random.bytes);
   const localHosts = mine.map(({ host }) => host);
-  driver.tell({ type: "start", targets: relay.targets, key, localHosts });
+  driver.tell({
+    type: "start",
+    targets: relay.targets,
+    key,
+    localHosts,
+    ...(sizes && { sizes: { v4: sizes, v6: sizes } }),
+  });
   network.scheduler.run(10_000);
   assert.equal(netcheck.deadline(), undefined);
   assert.equal(reports.size, 2);
@@ -103,6 +119,20 @@ for (const kind of NAT_KINDS) {
     }
   });
 }
+
+Deno.test("Netcheck does tell the largest size that was answered, and none where it is not to try", () => {
+  const sizes = [1_200, 8_952, 1_452, 1_472];
+  for (const [carries, largest] of [[Infinity, 1_472], [1_460, 1_452], [1_200, 1_200]] as const) {
+    const { v4, v6 } = check("symmetric", { seed: 1, sizes, carries });
+    assert.equal(v4.largest, largest);
+    assert.equal(v6.largest, largest);
+    assert.equal(v4.mapping, "address-and-port-dependent");
+  }
+  assert.equal(check("symmetric", { seed: 1, sizes, carries: 1_100 }).v4.largest, undefined);
+  assert.equal(check("symmetric", { seed: 1 }).v4.largest, undefined);
+  const lossy = check("restricted", { seed: 1, sizes, carries: 1_460, loss: 0.2 });
+  assert.ok((lossy.v4.largest ?? 0) <= 1_452);
+});
 
 Deno.test("Netcheck does call IPv6 that leads nowhere blocked, and IPv4 what it is", () => {
   const { v4, v6 } = check("restricted", { seed: 1, v6: "broken" });

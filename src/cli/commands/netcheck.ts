@@ -2,7 +2,7 @@
  * `postern netcheck`
  * @module
  */
-import type { NatBehaviour, NetcheckFamily, NetcheckReport } from "../../roles/asks.ts";
+import type { FilteringBehaviour, NetcheckFamily, NetcheckReport } from "../../roles/asks.ts";
 import { defineCommand } from "../command.ts";
 import { switchFlag } from "../flags.ts";
 import { formatMillis } from "../format.ts";
@@ -10,14 +10,15 @@ import { askRunning } from "../state_choice.ts";
 import { createPaint, escapeControl, type Paint, wantsColour } from "../terminal.ts";
 
 /** In the words of RFC 4787 §4.1 and §5. */
-const BEHAVIOUR_WORDS: Readonly<Record<NatBehaviour, string>> = {
+const BEHAVIOUR_WORDS: Readonly<Record<FilteringBehaviour, string>> = {
   "none": "none",
   "endpoint-independent": "Endpoint-Independent",
   "address-dependent": "Address-Dependent",
   "address-and-port-dependent": "Address and Port-Dependent",
+  "endpoint-independent or address-dependent": "Endpoint-Independent or Address-Dependent",
 };
 
-function behaviourText(behaviour: NatBehaviour | null): string {
+function behaviourText(behaviour: FilteringBehaviour | null): string {
   return behaviour === null ? "not known" : BEHAVIOUR_WORDS[behaviour] ?? "not known";
 }
 
