@@ -17,7 +17,7 @@ import {
   type RelaySessionInput,
   type RelaySessionOutput,
 } from "../control/mod.ts";
-import { type Clock, Driver, type Logger, messageOf } from "../core/mod.ts";
+import { type Clock, Driver, type Logger, messageOf, type Millis } from "../core/mod.ts";
 import { parsePeerCertificate, type PeerIdentity, serverNameOf } from "../identity/mod.ts";
 import { encodeQadAddress } from "../qad/mod.ts";
 import {
@@ -66,11 +66,16 @@ export interface RelayClientsOptions {
 /** Early data older than this is served after the handshake only. */
 const MAX_EARLY_AGE_MS = 10_000;
 
+/** Between certificates for one connection, in milliseconds: they are good for days. */
+const RENEW_INTERVAL_MS = 10_000;
+
 interface RelayClient {
   readonly id: SessionId;
   readonly connection: QuicConnection;
   readonly since: number;
   identity: PeerIdentity | undefined;
+  /** On the clock; a certificate costs signatures and a write to the disk. */
+  mayRenewAt: Millis;
   session: Driver<RelaySessionInput, RelaySessionOutput> | undefined;
   channel: FrameChannel | undefined;
   /** A hello that came early and has to wait for the handshake. */
@@ -104,6 +109,7 @@ export class RelayClients {
       connection,
       since: performance.now(),
       identity: undefined,
+      mayRenewAt: -Infinity,
       session: undefined,
       channel: undefined,
       held: undefined,
@@ -332,6 +338,12 @@ export class RelayClients {
     let certificate: string | null = null;
     let message: string | null = null;
     try {
+      const now = this.#options.clock.now();
+      if (now < client.mayRenewAt) {
+        const seconds = RENEW_INTERVAL_MS / 1000;
+        throw new RangeError(`Cannot renew a certificate more often than every ${seconds} s`);
+      }
+      client.mayRenewAt = now + RENEW_INTERVAL_MS;
       const answer = await this.#options.enrolment.renew({
         kind: client.identity?.kind,
         request: csr,

@@ -6,7 +6,6 @@ import type { ClientOutput, RelayMessageOf } from "../control/mod.ts";
 import { toBase64Url, toHex } from "../core/mod.ts";
 import { parsePeerCertificate, serverNameOf } from "../identity/mod.ts";
 import { FlowRefused, type TcpFlow } from "../mux/mod.ts";
-import { describeClose } from "../quic/mod.ts";
 import { RELAYED_AGENT, RELAYED_CONNECTOR, Tunnel, TunnelEgress } from "../tunnel/mod.ts";
 import { decideSend, issueTime, learnOffset, type Ticket } from "../zero_rtt/mod.ts";
 import type { Client } from "./client.ts";
@@ -24,8 +23,8 @@ interface Wanted {
   readonly grant: PromiseWithResolvers<Grant>;
 }
 
-/** From the connector's welcome until its ticket is surely there, in milliseconds: it comes in the same flight or the next. */
-const TICKET_DELAY = 150;
+/** When to look for the connector's ticket after its welcome, in milliseconds: it comes in the same flight or a later one. */
+const TICKET_DELAYS = [0, 30, 150, 1_000];
 
 /** See the module's head. */
 export class TunnelPool {
@@ -251,7 +250,7 @@ export class TunnelPool {
       receivedAt: client.clock.unix(),
       roundTripMs: tunnel.connection.rttMs() ?? 0,
     }) ?? null;
-    setTimeout(() => {
+    const look = () => {
       const session = tunnel.connection.ticket();
       const der = tunnel.connection.peerCertificates()?.[0];
       const peer = der && parsePeerCertificate(der);
@@ -268,7 +267,8 @@ export class TunnelPool {
           clock,
         },
       );
-    }, TICKET_DELAY);
+    };
+    for (const delay of TICKET_DELAYS) setTimeout(look, delay);
   }
 
   #refused(tunnelId: string, service: string, reason: string, message: string): void {
