@@ -192,7 +192,8 @@ export class QuicConnection {
       this.#handler.established?.();
     }
     if (this.#handler.path || this.#established) this.#processPaths();
-    if (this.#established) this.#processIds();
+    // A server may hand out ids as soon as it may speak at all, so that the client can move that much sooner.
+    if (this.#established || this.inEarlyData) this.#processIds();
     this.#streams.process(now);
     while (native.dgramRecvQueueLen() > 0) {
       const data = native.dgramRecvVec();

@@ -2,12 +2,11 @@
  * What connector and agent have in common: identity, two sockets, the QUIC endpoint, the link to the relay.
  * @module
  */
-import type { ClientOutput, RelayMessageOf } from "../control/mod.ts";
+import type { ClientOutput } from "../control/mod.ts";
 import {
   type Address,
   addressOf,
   type Clock,
-  fromBase64Url,
   fromHex,
   type Logger,
   messageOf,
@@ -145,6 +144,7 @@ export class Client {
         ? { early: { tickets: this.tickets, networkId: identity.networkId } }
         : {}),
       usable: () => this.onUsable(),
+      observe: (asking) => this.#observe(asking),
       kind: identity.kind,
       relays: () => this.#identity.relays,
       serverName: identity.relayServerName,
@@ -302,21 +302,21 @@ export class Client {
     };
   }
 
-  /** The relay has welcomed us: ask it where it sees us. */
-  observe(welcome: RelayMessageOf<"welcome">): void {
-    const id = fromHex(welcome.observeKey.id);
-    const key = fromBase64Url(welcome.observeKey.key);
+  /** Asks the relay where it sees us, at both its ports and in both families. */
+  #observe(asking: { id: string; key: string; ports: readonly number[] }): void {
+    const id = fromHex(asking.id);
+    const key = fromHex(asking.key);
     if (!id || !key) return;
     const current = this.link.address;
     const all = [...(current ? [current] : []), ...this.link.addresses];
     const targets = ([6, 4] as const).flatMap((family) => {
       const main = all.find((address) => address.family === family);
       if (!main) return [];
-      return [main, ...welcome.observePorts.map((port) => addressOf(main.host, port))];
+      return [main, ...asking.ports.map((port) => addressOf(main.host, port))];
     });
     this.observers = { targets, key: { id, key } };
     this.paths.ask(targets, { id, key });
-    this.relayPaths.ask(targets.filter(({ port }) => !welcome.observePorts.includes(port)), {
+    this.relayPaths.ask(targets.filter(({ port }) => !asking.ports.includes(port)), {
       id,
       key,
     });

@@ -69,8 +69,6 @@ class Connector {
     switch (output.type) {
       case "seen":
         return this.#client.peerSeen(output.tunnelId, output.observed);
-      case "welcome":
-        return this.#client.observe(output.welcome);
       case "registered":
         return this.#registered(output.services, output.refused);
       case "incoming":

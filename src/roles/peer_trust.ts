@@ -33,33 +33,35 @@ export function distrust(
   const peer = certificates[0] && parsePeerCertificate(certificates[0]);
   const who = `${expected.kind} "${expected.name}"`;
   if (!peer) return `Cannot trust ${who} as it shows no certificate of ours`;
-  const wrong = whyWrong(peer, expected, { networkId, now });
-  if (wrong) return `Cannot trust ${who} as ${wrong}`;
-  const pinned = { kind: expected.kind, name: peer.name, pin: peer.pin };
+  const other = whoElse(peer, expected, networkId);
+  if (other) return `Cannot trust ${who} as ${other}`;
+  // What the relay says of the key, and what it makes of it, counts for nothing where we know better.
+  const pinned = { kind: expected.kind, name: peer.name, pin: expected.pin };
   const verdict = knownKeys.check(pinned);
   if (verdict === "changed") {
     const error = knownKeys.changedKeyError(pinned);
     log.error(error.message, { next: error.next });
     return error.message;
   }
+  if (peer.pin !== expected.pin) {
+    return `Cannot trust ${who} as its key is not the one that the relay knows`;
+  }
+  // Resumption does not look at the certificate's dates again, so we do.
+  if (now > peer.notAfter) return `Cannot trust ${who} as its certificate has expired`;
   if (verdict === "new") {
-    knownKeys.remember(pinned, now);
+    if (!knownKeys.remember(pinned, now)) {
+      return `Cannot trust ${who} as ${MAX_PINS} keys are known here, which is the most`;
+    }
     log.info("first contact: its key is remembered", { peer: who, key: peer.pin });
   }
   return undefined;
 }
 
-function whyWrong(
-  peer: PeerIdentity,
-  expected: ExpectedPeer,
-  { networkId, now }: Pick<TrustContext, "networkId" | "now">,
-): string | undefined {
+/** Whose certificate it is instead; `undefined`: nobody else's. */
+function whoElse(peer: PeerIdentity, expected: ExpectedPeer, networkId: string): string | undefined {
   if (peer.kind !== expected.kind || peer.name !== expected.name) {
     return `its certificate is for ${peer.kind} "${peer.name}"`;
   }
   if (peer.networkId !== networkId) return "its certificate is of another network";
-  if (peer.pin !== expected.pin) return "its key is not the one that the relay knows";
-  // Resumption does not look at the certificate's dates again, so we do.
-  if (now > peer.notAfter) return "its certificate has expired";
   return undefined;
 }

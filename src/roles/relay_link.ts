@@ -19,12 +19,14 @@ import {
   Reconnect,
   type ReconnectInput,
   type ReconnectOutput,
+  type RelayMessageOf,
 } from "../control/mod.ts";
 import {
   type Address,
   addressOf,
   type Clock,
   Driver,
+  fromBase64Url,
   type HostPort,
   type Logger,
   toBase64Url,
@@ -48,6 +50,7 @@ import {
   decideSend,
   issueTime,
   learnOffset,
+  type RelayFacts,
   type Ticket,
   type TicketPeer,
 } from "../zero_rtt/mod.ts";
@@ -65,6 +68,8 @@ export interface RelayLinkOptions {
   readonly log: Logger;
   /** For returning with 0-RTT; `undefined`: always a full handshake first. */
   readonly early?: { readonly tickets: TicketBook; readonly networkId: string };
+  /** Ask the relay where it sees us: it has just said how, or did at an earlier visit. */
+  readonly observe: (asking: ObserveFacts) => void;
   /** Something may be sent to the relay: it is welcomed, or the first flight is being written. */
   readonly usable: () => void;
   /** What the session says that is not the link's own business. */
@@ -91,6 +96,7 @@ export class RelayLink {
   #earlyData: EarlyDataState | null = null;
   #ticketTimer: ReturnType<typeof setTimeout> | undefined;
   #offset: ClockOffset | undefined;
+  #observe: ObserveFacts | undefined;
   #address: Address | undefined;
   #state: RelayLinkStatus["state"] = "connecting";
   #reason: string | null = null;
@@ -249,6 +255,9 @@ export class RelayLink {
     if (ticket?.facts.clock && connection.inEarlyData) {
       const issuedAt = issueTime(ticket.facts.clock, this.#options.clock.unix());
       this.#begin({ attempt, connection, address, early: true, issuedAt });
+      if (ticket.facts.kind === "relay" && ticket.facts.observe) {
+        this.#options.observe(ticket.facts.observe);
+      }
     }
   }
 
@@ -329,6 +338,7 @@ export class RelayLink {
           address,
           serverName,
           clock,
+          ...(this.#observe ? { observe: this.#observe } : {}),
         });
       }
       this.#keepTicket(attempt, TICKET_INTERVAL);
@@ -371,6 +381,8 @@ export class RelayLink {
         this.#reason = null;
         this.#connectMs = performance.now() -
           (this.#startedAt.get(this.#current?.attempt ?? -1) ?? performance.now());
+        this.#observe = observeFactsOf(output.welcome);
+        if (this.#observe) this.#options.observe(this.#observe);
         this.#offset = learnOffset({
           receiverNow: output.welcome.now,
           receivedAt: this.#options.clock.unix(),
@@ -399,6 +411,16 @@ export class RelayLink {
     }
     this.#options.output(output);
   }
+}
+
+/** How to ask the relay where it sees us, kept with its ticket. */
+type ObserveFacts = NonNullable<RelayFacts["observe"]>;
+
+function observeFactsOf(
+  { observeKey, observePorts }: RelayMessageOf<"welcome">,
+): ObserveFacts | undefined {
+  const key = fromBase64Url(observeKey.key);
+  return key ? { id: observeKey.id, key: toHex(key), ports: observePorts } : undefined;
 }
 
 function relayPeer(networkId: string): TicketPeer {

@@ -130,7 +130,6 @@ export class TunnelPool {
       case "seen":
         return this.#client.peerSeen(output.tunnelId, output.observed);
       case "welcome":
-        this.#client.observe(output.welcome);
         this.granted = output.welcome.services;
         return;
       case "revoked":

@@ -36,6 +36,15 @@ const relayFactsSchema = v.strictObject({
   address,
   serverName,
   clock: clockSchema,
+  /** How to ask it where it sees us, before it has welcomed us again: key id and key in hexadecimal, its second ports. */
+  observe: v.optional(v.strictObject({
+    id: v.pipe(v.string(), v.regex(/^[0-9a-f]{16}$/)),
+    key: v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/)),
+    ports: v.pipe(
+      v.array(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535))),
+      v.maxLength(4),
+    ),
+  })),
 });
 
 const connectorFactsSchema = v.strictObject({
