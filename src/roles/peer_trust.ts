@@ -3,7 +3,12 @@
  * @module
  */
 import type { Logger, UnixMillis } from "../core/mod.ts";
-import { type KnownKeys, parsePeerCertificate, type PeerIdentity } from "../identity/mod.ts";
+import {
+  type KnownKeys,
+  MAX_PINS,
+  parsePeerCertificate,
+  type PeerIdentity,
+} from "../identity/mod.ts";
 
 /** Whom the relay has announced, with the key that it says they have. */
 export interface ExpectedPeer {
@@ -58,7 +63,11 @@ export function distrust(
 }
 
 /** Whose certificate it is instead; `undefined`: nobody else's. */
-function whoElse(peer: PeerIdentity, expected: ExpectedPeer, networkId: string): string | undefined {
+function whoElse(
+  peer: PeerIdentity,
+  expected: ExpectedPeer,
+  networkId: string,
+): string | undefined {
   if (peer.kind !== expected.kind || peer.name !== expected.name) {
     return `its certificate is for ${peer.kind} "${peer.name}"`;
   }
