@@ -421,6 +421,7 @@ export class Client {
           whyRelayed: (relayed) => explainRelayed(relayed, this.paths),
         })
       ),
+      early: this.kind === "connector" ? this.gate.counts : null,
       certificateExpires: new Date(this.#identity.notAfter).toISOString(),
     };
   }

@@ -14,6 +14,7 @@ import {
   ReplayGuard,
   serializeMark,
 } from "../zero_rtt/mod.ts";
+import type { EarlyCounts } from "./status.ts";
 
 const MARK_FILE = "early.mark";
 
@@ -25,6 +26,8 @@ export class EarlyGate {
   readonly #guard: ReplayGuard;
   readonly #folder: StateFolder | undefined;
   readonly #log: Logger;
+  /** Early messages that were not put before the guard. */
+  #notWanted = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   private constructor(parts: {
@@ -87,6 +90,7 @@ export class EarlyGate {
         this.now(),
       )
       : undefined;
+    if (replay === undefined) this.#notWanted++;
     return decideReceive({
       early: true,
       enabled: this.enabled,
@@ -96,9 +100,10 @@ export class EarlyGate {
     });
   }
 
-  /** How often each verdict was given. */
-  get counts(): Readonly<Record<string, number>> {
-    return { ...this.#guard.counts };
+  /** For status. */
+  get counts(): EarlyCounts {
+    const { accept, seen, stale, full, "before-start": beforeStart } = this.#guard.counts;
+    return { accepted: accept, seen, stale, beforeStart, full, notWanted: this.#notWanted };
   }
 
   /** Nothing more will be accepted. */

@@ -187,6 +187,7 @@ async function run(options: RelayOptions, admin: AdminServer | undefined): Promi
           bytesForwarded: forwarder.bytesOf(id),
         })),
         forwarded: { datagrams, bytes },
+        early: gate.counts,
         dropped: {
           ...dropped,
           unknownKind: demultiplexer.dropped.unknown,

@@ -35,6 +35,11 @@ export function relayMetrics(
       "Datagrams that came and were dropped",
       byLabel("reason", status.dropped),
     ),
+    counter(
+      "postern_early_messages_total",
+      "Messages that came as early data (0-RTT), by what became of them",
+      byLabel("result", { ...status.early }),
+    ),
     ...udpMetrics({ relay: socket }),
     gauge(
       "postern_certificate_expiry_timestamp_seconds",

@@ -7,6 +7,21 @@
 /** Was early data (0-RTT) used on a connection? */
 export type EarlyDataState = "accepted" | "refused" | "none";
 
+/** What became of messages that came as early data (0-RTT) since the start. Only `accepted` was acted on at once. */
+export interface EarlyCounts {
+  accepted: number;
+  /** Seen before: a flight that somebody has recorded and sent again. */
+  seen: number;
+  /** Issued too long ago, or by a clock that is not known. */
+  stale: number;
+  /** Issued before this process could know what the one before it had accepted. */
+  beforeStart: number;
+  /** More at a time than are remembered. */
+  full: number;
+  /** Switched off here, or without a stamp. */
+  notWanted: number;
+}
+
 /** A socket's own address as the relay sees it, per family, as `host:port`. */
 export interface ObservedStatus {
   v4: string | null;
@@ -87,6 +102,8 @@ export interface ClientStatus {
   /** Local ports that lead to services (agent) or targets (connector): `web=127.0.0.1:9000`. */
   endpoints: string[];
   tunnels: TunnelStatus[];
+  /** Early data of agents; null at an agent, which receives none. */
+  early: EarlyCounts | null;
   /** When the certificate ends, ISO 8601. */
   certificateExpires: string | null;
 }
@@ -117,6 +134,8 @@ export interface RelayStatus {
   tunnels: { id: string; agent: string; connector: string; bytesForwarded: number }[];
   /** Sealed datagrams. */
   forwarded: { datagrams: number; bytes: number };
+  /** Early data of clients. */
+  early: EarlyCounts;
   /** Datagrams dropped, per reason. */
   dropped: Record<string, number>;
 }

@@ -51,6 +51,7 @@ export const AGENT: ClientStatus = {
       stalledBy: "application",
     }],
   }],
+  early: null,
   certificateExpires: "2026-01-08T00:00:00.000Z",
 };
 
@@ -73,5 +74,6 @@ export const RELAY: RelayStatus = {
   }],
   tunnels: [{ id: "00ff", agent: "alice", connector: "home", bytesForwarded: 1048576 }],
   forwarded: { datagrams: 1000, bytes: 1048576 },
+  early: { accepted: 3, seen: 1, stale: 0, beforeStart: 0, full: 0, notWanted: 0 },
   dropped: { "bad mac": 2, "unknown tunnel": 0 },
 };
