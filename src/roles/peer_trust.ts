@@ -40,10 +40,11 @@ export function distrust(
   if (!peer) return `Cannot trust ${who} as it shows no certificate of ours`;
   const other = whoElse(peer, expected, networkId);
   if (other) return `Cannot trust ${who} as ${other}`;
-  // What the relay says of the key, and what it makes of it, counts for nothing where we know better.
-  const pinned = { kind: expected.kind, name: peer.name, pin: expected.pin };
+  const pinned = { kind: expected.kind, name: peer.name, pin: peer.pin };
   const verdict = knownKeys.check(pinned);
-  if (verdict === "changed") {
+  // What the relay says of the key counts for nothing where we know better.
+  const spoken = knownKeys.check({ ...pinned, pin: expected.pin });
+  if (verdict === "changed" || spoken === "changed") {
     const error = knownKeys.changedKeyError(pinned);
     log.error(error.message, { next: error.next });
     return error.message;

@@ -79,8 +79,16 @@ Deno.test("distrust() names a changed key as such, whether it is shown or only s
       changed,
       "the relay speaks of a key that is another",
     );
-    assert.match(judge(forged, expect(home))!, /its key is not the one that the relay knows/);
+    assert.match(judge(forged, expect(home))!, changed, "the relay speaks true of a false one");
     assert.equal(judge(home, expect(home)), undefined, "the true one is welcome as before");
+  }));
+
+Deno.test("distrust() refuses a stranger who is another than the relay speaks of", () =>
+  withKeys(async (_keys, judge) => {
+    const home = await network.connector("home");
+    const forged = await network.connector("home");
+    assert.match(judge(forged, expect(home))!, /its key is not the one that the relay knows/);
+    assert.equal(judge(home, expect(home)), undefined);
   }));
 
 Deno.test("distrust() takes in no new peers where no more keys can be remembered", () =>
