@@ -50,6 +50,7 @@ import { P2pSockets } from "./p2p_sockets.ts";
 import { distrust, type ExpectedPeer } from "./peer_trust.ts";
 import { hmac, randomBytes } from "./primitives.ts";
 import { RelayLink } from "./relay_link.ts";
+import { RelayTicket } from "./relay_ticket.ts";
 import { explainRelayed } from "./relayed_reason.ts";
 import type { ClientStatus } from "./status.ts";
 import { tunnelConfig } from "./tunnel_profile.ts";
@@ -141,7 +142,14 @@ export class Client {
     this.earlyData = options.noEarlyData !== true;
     this.link = new RelayLink({
       ...(this.earlyData
-        ? { early: { tickets: this.tickets, networkId: identity.networkId } }
+        ? {
+          ticket: new RelayTicket({
+            tickets: this.tickets,
+            networkId: identity.networkId,
+            serverName: identity.relayServerName,
+            clock: this.clock,
+          }),
+        }
         : {}),
       usable: () => this.onUsable(),
       observe: (asking) => this.#observe(asking),

@@ -23,10 +23,8 @@ import {
 } from "../control/mod.ts";
 import {
   type Address,
-  addressOf,
   type Clock,
   Driver,
-  fromBase64Url,
   type HostPort,
   type Logger,
   toBase64Url,
@@ -42,18 +40,10 @@ import {
   type QuicEndpoint,
 } from "../quic/mod.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
+import { type ObserveFacts, observeFactsOf, type RelayTicket } from "./relay_ticket.ts";
+import { resolveHost } from "./resolve_host.ts";
 import { socketEgress } from "./socket_egress.ts";
 import type { EarlyDataState, RelayLinkStatus } from "./status.ts";
-import type { TicketBook } from "./ticket_book.ts";
-import {
-  type ClockOffset,
-  decideSend,
-  issueTime,
-  learnOffset,
-  type RelayFacts,
-  type Ticket,
-  type TicketPeer,
-} from "../zero_rtt/mod.ts";
 
 /** What a link needs. */
 export interface RelayLinkOptions {
@@ -67,7 +57,7 @@ export interface RelayLinkOptions {
   readonly clock: Clock;
   readonly log: Logger;
   /** For returning with 0-RTT; `undefined`: always a full handshake first. */
-  readonly early?: { readonly tickets: TicketBook; readonly networkId: string };
+  readonly ticket?: RelayTicket;
   /** Ask the relay where it sees us: it has just said how, or did at an earlier visit. */
   readonly observe: (asking: ObserveFacts) => void;
   /** Something may be sent to the relay: it is welcomed, or the first flight is being written. */
@@ -75,10 +65,6 @@ export interface RelayLinkOptions {
   /** What the session says that is not the link's own business. */
   readonly output: (output: ClientOutput) => void;
 }
-
-/** When to look for the relay's ticket: soon after welcome, and then again, as it may send newer ones; in milliseconds. */
-const FIRST_TICKET = 100;
-const TICKET_INTERVAL = 600_000;
 
 /** Seconds to wait after the relay has told us to go away, so that two machines with one identity do not chase each other. */
 const REFUSED_DELAY_MS = 15_000;
@@ -94,9 +80,6 @@ export class RelayLink {
     | { attempt: number; connection: QuicConnection; channel: FrameChannel; early: boolean }
     | undefined;
   #earlyData: EarlyDataState | null = null;
-  #ticketTimer: ReturnType<typeof setTimeout> | undefined;
-  #offset: ClockOffset | undefined;
-  #observe: ObserveFacts | undefined;
   #address: Address | undefined;
   #state: RelayLinkStatus["state"] = "connecting";
   #reason: string | null = null;
@@ -160,7 +143,7 @@ export class RelayLink {
   /** Ends the connection, telling the relay. */
   stop(): void {
     this.#stopped = true;
-    clearTimeout(this.#ticketTimer);
+    this.#options.ticket?.stop();
     this.#state = "closed";
     this.#reconnect.tell({ type: "stop" });
     this.#reconnect.stop();
@@ -231,11 +214,11 @@ export class RelayLink {
     const { endpoint, socket, serverName, config, log } = this.#options;
     log.debug("connecting to relay", { relay: address.key });
     this.#startedAt.set(attempt, performance.now());
-    const ticket = early ? this.#ticket() : undefined;
+    const back = early ? this.#options.ticket?.forReturn() : undefined;
     let connection: QuicConnection;
     try {
       connection = endpoint.connect({
-        ...(ticket ? { session: ticket.session } : {}),
+        ...(back ? { session: back.session } : {}),
         config: config(),
         egress: socketEgress(socket),
         local: socket.local,
@@ -252,26 +235,9 @@ export class RelayLink {
       return;
     }
     this.#attempts.set(attempt, connection);
-    if (ticket?.facts.clock && connection.inEarlyData) {
-      const issuedAt = issueTime(ticket.facts.clock, this.#options.clock.unix());
-      this.#begin({ attempt, connection, address, early: true, issuedAt });
-      if (ticket.facts.kind === "relay" && ticket.facts.observe) {
-        this.#options.observe(ticket.facts.observe);
-      }
-    }
-  }
-
-  /** The ticket for this relay, where it is good for an early return. */
-  #ticket(): Ticket | undefined {
-    const { early } = this.#options;
-    const ticket = early?.tickets.get(relayPeer(early.networkId));
-    const decision = decideSend({
-      enabled: early !== undefined,
-      ticket: ticket ? "good" : "none",
-      clockKnown: ticket?.facts.clock != null,
-      service: "none",
-    });
-    return decision.send === "wait" ? undefined : ticket;
+    if (!back || !connection.inEarlyData) return;
+    this.#begin({ attempt, connection, address, early: true, issuedAt: back.issuedAt });
+    if (back.observe) this.#options.observe(back.observe);
   }
 
   #established(attempt: number, address: Address): void {
@@ -322,29 +288,6 @@ export class RelayLink {
     if (early) this.#options.usable();
   }
 
-  /** The relay sends a ticket when it pleases, soon after the handshake: look for it then, and for newer ones later. */
-  #keepTicket(attempt: number, delayMs: number): void {
-    clearTimeout(this.#ticketTimer);
-    this.#ticketTimer = setTimeout(() => {
-      const { early, serverName } = this.#options;
-      const current = this.#current;
-      if (!early || current?.attempt !== attempt || !this.#address) return;
-      const session = current.connection.ticket();
-      if (session) {
-        const { key: address } = this.#address;
-        const clock = this.#offset ?? null;
-        early.tickets.put(relayPeer(early.networkId), session, {
-          kind: "relay",
-          address,
-          serverName,
-          clock,
-          ...(this.#observe ? { observe: this.#observe } : {}),
-        });
-      }
-      this.#keepTicket(attempt, TICKET_INTERVAL);
-    }, delayMs);
-  }
-
   /** The relay tells where it sees us. */
   #datagram(attempt: number, data: Uint8Array): void {
     const address = decodeQadAddress(data);
@@ -371,6 +314,14 @@ export class RelayLink {
     }
   }
 
+  #welcomed(welcome: RelayMessageOf<"welcome">, elapsedMs: number): void {
+    const asking = observeFactsOf(welcome);
+    if (asking) this.#options.observe(asking);
+    const { ticket } = this.#options;
+    ticket?.welcomed(welcome, elapsedMs);
+    if (this.#current && this.#address) ticket?.keep(this.#current.connection, this.#address.key);
+  }
+
   #sessionOutput(output: ClientOutput): void {
     switch (output.type) {
       case "send":
@@ -381,14 +332,7 @@ export class RelayLink {
         this.#reason = null;
         this.#connectMs = performance.now() -
           (this.#startedAt.get(this.#current?.attempt ?? -1) ?? performance.now());
-        this.#observe = observeFactsOf(output.welcome);
-        if (this.#observe) this.#options.observe(this.#observe);
-        this.#offset = learnOffset({
-          receiverNow: output.welcome.now,
-          receivedAt: this.#options.clock.unix(),
-          roundTripMs: output.elapsedMs,
-        });
-        if (this.#current) this.#keepTicket(this.#current.attempt, FIRST_TICKET);
+        this.#welcomed(output.welcome, output.elapsedMs);
         this.#options.log.info("connected to relay", {
           relay: this.#address?.key,
           ms: Math.round(this.#connectMs),
@@ -411,39 +355,4 @@ export class RelayLink {
     }
     this.#options.output(output);
   }
-}
-
-/** How to ask the relay where it sees us, kept with its ticket. */
-type ObserveFacts = NonNullable<RelayFacts["observe"]>;
-
-function observeFactsOf(
-  { observeKey, observePorts }: RelayMessageOf<"welcome">,
-): ObserveFacts | undefined {
-  const key = fromBase64Url(observeKey.key);
-  return key ? { id: observeKey.id, key: toHex(key), ports: observePorts } : undefined;
-}
-
-function relayPeer(networkId: string): TicketPeer {
-  return { kind: "relay", name: "relay", networkId };
-}
-
-/** All addresses of a host, IPv6 and IPv4; none where the name does not resolve just now. */
-async function resolveHost({ host, port }: HostPort): Promise<Address[]> {
-  try {
-    return [addressOf(host, port)];
-  } catch {
-    // A name, then.
-  }
-  const records = await Promise.allSettled([
-    Deno.resolveDns(host, "AAAA"),
-    Deno.resolveDns(host, "A"),
-  ]);
-  const hosts = records.flatMap((record) => record.status === "fulfilled" ? record.value : []);
-  if (hosts.length === 0) {
-    // The system's own resolver also knows /etc/hosts.
-    const { lookup } = await import("node:dns/promises");
-    const found = await lookup(host, { all: true }).catch(() => []);
-    hosts.push(...found.map(({ address }) => address));
-  }
-  return hosts.map((text) => addressOf(text, port));
 }
