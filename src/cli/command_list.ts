@@ -69,6 +69,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/identities.ts")).identities,
   },
   {
+    name: "forget",
+    summary: "Forget the key of a connector or agent that was set up anew",
+    load: async () => (await import("./commands/forget.ts")).forget,
+  },
+  {
     name: "demo",
     summary: "Show it all on this machine: three processes, real traffic",
     load: async () => (await import("./commands/demo.ts")).demo,

@@ -66,7 +66,7 @@ export class KnownKeys {
 
   /** What to tell a person when {@linkcode check} said `changed`. */
   changedKeyError(peer: PinnedPeer): UserError {
-    return changedKeyError(peer, { file: this.#folder.file(FILE) });
+    return changedKeyError(peer, { state: this.#folder.path });
   }
 
   /** Resolves when all is written. */

@@ -31,7 +31,7 @@ export type PinVerdict = "known" | "new" | "changed";
 
 const HEADING =
   "# Keys of peers that this machine knows: kind, name, SHA-256 of the public key, since when.\n" +
-  "# A peer whose key has changed is refused. If the change is wanted, remove its line.\n";
+  "# A peer whose key has changed is refused. If the change is wanted: postern forget KIND NAME.\n";
 
 /** The known keys, in memory. Where they are kept is {@linkcode KnownKeys}'s business. */
 export class PinTable {
@@ -106,18 +106,23 @@ export class PinTable {
   }
 }
 
-/** What to tell a person whose peer comes with another key. `file` is where the known keys are. */
-export function changedKeyError(peer: PinnedPeer, options: { file: string }): UserError {
+/** What to tell a person whose peer comes with another key. `state` is the folder where the known keys are. */
+export function changedKeyError(peer: PinnedPeer, options: { state: string }): UserError {
+  const { kind, name } = peer;
   return new UserError(
-    `Cannot trust ${peer.kind} "${peer.name}" as its key has changed since it was first seen here: ` +
+    `Cannot trust ${kind} "${name}" as its key has changed since it was first seen here: ` +
       `someone may be between, or it was set up anew`,
     {
-      next: `If it was set up anew on purpose, remove the line "${peer.kind} ${peer.name}" from ` +
-        `${file(options.file)} and start again; if not, do not, and ask whoever runs the relay`,
+      next:
+        `If it was set up anew on purpose: postern forget --state ${
+          shown(options.state)
+        } ${kind} ${name}, ` +
+        `and try again; if not, do not, and ask whoever runs the relay`,
     },
   );
 }
 
-function file(path: string): string {
-  return JSON.stringify(path);
+/** As a shell takes it. */
+function shown(path: string): string {
+  return /^[\w./:~+-]+$/.test(path) ? path : JSON.stringify(path);
 }

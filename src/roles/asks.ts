@@ -1,6 +1,6 @@
 /**
  * What commands ask of a running role over its status socket, and what it answers: `status`, `ping`, `netcheck`,
- * `connect`. One JSON object a line, both ways.
+ * `connect`, `forget`. One JSON object a line, both ways.
  * @module
  */
 import { isName, type Name } from "../identity/name.ts";
@@ -32,8 +32,20 @@ export interface ConnectAsk {
   readonly service: Name;
 }
 
+/** Forgets the key of a peer that was set up anew on purpose. Answered with one {@linkcode ForgetAnswer}. */
+export interface ForgetAsk {
+  readonly ask: "forget";
+  readonly kind: "connector" | "agent";
+  readonly name: Name;
+}
+
+/** Was there a key to forget? */
+export interface ForgetAnswer {
+  readonly forgotten: boolean;
+}
+
 /** One request. */
-export type Ask = StatusAsk | PingAsk | NetcheckAsk | ConnectAsk;
+export type Ask = StatusAsk | PingAsk | NetcheckAsk | ConnectAsk | ForgetAsk;
 
 /** One line of a `ping`. */
 export type PingAnswer =
@@ -105,9 +117,15 @@ function isWithin(value: unknown, min: number, max: number): value is number {
 /** Checks what came over the socket; `undefined` where it is no request that we know. Total. */
 export function parseAsk(value: unknown): Ask | undefined {
   if (value === null || typeof value !== "object") return undefined;
-  const { ask, service, count, intervalMs, timeoutMs } = value as Record<string, unknown>;
+  const { ask, service, kind, name, count, intervalMs, timeoutMs } = value as Record<
+    string,
+    unknown
+  >;
   if (ask === "status" || ask === "netcheck") return { ask };
   if (ask === "connect" && isName(service)) return { ask, service };
+  if (ask === "forget" && (kind === "connector" || kind === "agent") && isName(name)) {
+    return { ask, kind, name };
+  }
   // Ten echoes a second at most, for at most a million: a ping is no load test.
   if (
     ask === "ping" && isName(service) && isWithin(count, 0, 1_000_000) &&

@@ -5,7 +5,7 @@
 import { UserError } from "../core/mod.ts";
 import type { TcpFlow } from "../mux/mod.ts";
 import type { Tunnel } from "../tunnel/mod.ts";
-import type { Ask } from "./asks.ts";
+import type { Ask, ForgetAnswer, ForgetAsk } from "./asks.ts";
 import type { Client } from "./client.ts";
 import { connectAsk } from "./connect_ask.ts";
 import { netcheckAsk } from "./netcheck_ask.ts";
@@ -50,6 +50,8 @@ export function answerAsk(ask: Ask, signal: AbortSignal, context: AskContext): A
         });
       }
       return connectAsk(ask, signal, (service, peer) => agent.openTcp(service, peer));
+    case "forget":
+      return forget(client, ask);
     case "netcheck":
       return netcheckAsk({
         clock: client.clock,
@@ -62,4 +64,14 @@ export function answerAsk(ask: Ask, signal: AbortSignal, context: AskContext): A
         p2pPort: client.sockets.p2p.local.port,
       });
   }
+}
+
+/** Answers when it is on the disk. */
+async function forget(client: Client, { kind, name }: ForgetAsk): Promise<ForgetAnswer> {
+  const { knownKeys, tickets, identity: { networkId } } = client;
+  const forgotten = knownKeys.forget({ kind, name });
+  // A ticket names the key that it was given by.
+  if (kind === "connector") tickets.drop({ kind, name, networkId });
+  await Promise.all([knownKeys.flush(), tickets.flush()]);
+  return { forgotten };
 }

@@ -197,7 +197,10 @@ export class TunnelPool {
         // With a ticket it is known beforehand who it must be, so that nothing is sent again to another.
         if (facts) {
           const expected = { kind: "connector", name: ticket!.peer.name, pin: facts.pin } as const;
-          return client.verify(certificates, expected);
+          const refusal = client.verify(certificates, expected);
+          // It is not who it was: the next tunnel asks the relay first who it is now.
+          if (refusal !== undefined) client.tickets.drop(ticket!.peer);
+          return refusal;
         }
         return wanted.grant.promise.then(({ connector, pin }) =>
           client.verify(certificates, { kind: "connector", name: connector, pin })

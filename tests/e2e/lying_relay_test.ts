@@ -238,7 +238,7 @@ Deno.test("a relay that makes itself a connector's certificate is refused by an 
     await agent.logs(
       /Cannot trust connector \\"home\\" as its key has changed since it was first seen/,
     );
-    assert.match(agent.text, /remove the line .*known_keys/, "it says what to do");
+    assert.match(agent.text, /postern forget .* connector home/, "it says what to do");
     assert.deepEqual(heard, [], "the relay has read nothing");
     assert.doesNotMatch(agent.text, /tunnel open/);
     await worksAgain(cast);

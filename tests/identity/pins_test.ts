@@ -65,7 +65,9 @@ Deno.test("PinTable.parse() gives a table or names the wrong line, for any text"
 });
 
 Deno.test("changedKeyError() says what to do if the change is wanted", () => {
-  const error = changedKeyError(home(B), { file: "/s/known_keys" });
+  const error = changedKeyError(home(B), { state: "/s" });
   ok(/connector "home" as its key has changed/.test(error.message));
-  ok(error.next?.includes(`remove the line "connector home" from "/s/known_keys"`));
+  ok(error.next?.includes("postern forget --state /s connector home"));
+  const spaced = changedKeyError(home(B), { state: "/my state" });
+  ok(spaced.next?.includes('forget --state "/my state" connector home'));
 });

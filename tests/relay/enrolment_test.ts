@@ -304,7 +304,7 @@ Deno.test("a certificate that the relay mints for a connector's name is told by 
   const minted = parsePeerCertificate(decodePem("CERTIFICATE", certificatePem)!)!;
   equal(minted.name, "home");
   equal(pins.check(minted), "changed");
-  ok(changedKeyError(minted, { file: "known_keys" }).next?.includes("connector home"));
+  ok(changedKeyError(minted, { state: "." }).next?.includes("connector home"));
 });
 
 Deno.test("EnrolmentServer answers bad requests with a reason and goes on", async () => {
