@@ -40,7 +40,10 @@ async function run(options: AgentOptions, admin: AdminServer | undefined): Promi
       : await rememberEntrances(client.folder, options);
     const pool = new TunnelPool(client);
     const { endpoints, services, example } = openEntrances(entrances, {
-      open: { openTcp: (service, peer) => pool.openTcp(service, peer) },
+      open: {
+        openTcp: (service, peer) => pool.openTcp(service, peer),
+        openUdp: (service, peer) => pool.openUdp(service, peer),
+      },
       log,
       signal: stopListening.signal,
     });

@@ -3,15 +3,7 @@
  * @module
  */
 import type { ClientOutput } from "../control/mod.ts";
-import {
-  type Address,
-  addressOf,
-  type Clock,
-  fromHex,
-  type Logger,
-  messageOf,
-  parseAddress,
-} from "../core/mod.ts";
+import { type Clock, type Logger, messageOf } from "../core/mod.ts";
 import { VERSION } from "../core/version.ts";
 import {
   type ClientIdentity,
@@ -21,34 +13,19 @@ import {
   type StateFolder,
   type StateLock,
 } from "../identity/mod.ts";
-import { peekTunnelId, type SocketId } from "../path/mod.ts";
-import type { ObserveKey } from "../qad/mod.ts";
+import { type SocketId } from "../path/mod.ts";
 import { type NativeConfig, QuicEndpoint } from "../quic/mod.ts";
-import {
-  Demultiplexer,
-  type DualSockets,
-  openDualSockets,
-  type UdpSocket,
-} from "../sockets/mod.ts";
-import {
-  DirectSide,
-  RELAYED_AGENT,
-  RELAYED_CONNECTOR,
-  SealedRouter,
-  type Tunnel,
-  type TunnelWires,
-} from "../tunnel/mod.ts";
+import { type DualSockets, openDualSockets } from "../sockets/mod.ts";
+import { type Tunnel } from "../tunnel/mod.ts";
 import { FlowLedger } from "./flow_ledger.ts";
 import { join } from "./joining.ts";
 import type { AgentOptions, ConnectorOptions } from "./options.ts";
+import { ClientWiring } from "./client_wiring.ts";
 import { controlConfig } from "./control_profile.ts";
 import { loadTicketKey } from "../relay/ticket_key_file.ts";
 import { EarlyGate } from "./early_gate.ts";
 import { TicketBook } from "./ticket_book.ts";
-import { LocalPaths } from "./local_paths.ts";
-import { P2pSockets } from "./p2p_sockets.ts";
 import { distrust, type ExpectedPeer } from "./peer_trust.ts";
-import { hmac, randomBytes } from "./primitives.ts";
 import { RelayLink } from "./relay_link.ts";
 import { RelayTicket } from "./relay_ticket.ts";
 import { explainRelayed } from "./relayed_reason.ts";
@@ -56,21 +33,11 @@ import type { ClientStatus } from "./status.ts";
 import { tunnelConfig } from "./tunnel_profile.ts";
 import { tunnelStatus } from "./tunnel_status.ts";
 
-/** Below it a datagram is ours, from it on QUIC's (RFC 9000 §17.2, the fixed bit). */
-const FIRST_QUIC_BYTE = 0x40;
-
 /** How long live flows may take to finish after a role was told to stop, in milliseconds. */
 export const DRAIN_MS = 5_000;
 
 /** How long the other ends may take to hear that this one stops, in milliseconds: a round trip or two. */
 const GOODBYE_MS = 250;
-
-/** The relay's ports that say where they see a socket, and the key to ask with. */
-export interface ObserverFacts {
-  /** Main port first, in each family that the relay has. */
-  readonly targets: readonly Address[];
-  readonly key: ObserveKey;
-}
 
 /** The common part of a running connector or agent. */
 export class Client {
@@ -79,20 +46,16 @@ export class Client {
   readonly knownKeys: KnownKeys;
   readonly sockets: DualSockets;
   readonly endpoint = new QuicEndpoint();
-  readonly router: SealedRouter;
   readonly link: RelayLink;
   readonly log: Logger;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  readonly p2p: P2pSockets;
-  /** Where the P2P socket may be reached. */
-  readonly paths: LocalPaths;
-  /** Where the relay socket is seen; for status. */
-  readonly relayPaths: LocalPaths;
+  /** Only the relayed path. */
+  readonly noDirect: boolean;
+  /** Who gets which datagram, and where this machine may be reached. */
+  readonly wiring: ClientWiring;
   /** What flows have moved; for metrics. */
   readonly flows = new FlowLedger();
-  /** Whom to ask where this machine is seen, as the relay last said. */
-  observers: ObserverFacts | undefined;
   /** For coming back with 0-RTT. */
   readonly tickets: TicketBook;
   /** Judges agents' early data (connector). */
@@ -103,8 +66,6 @@ export class Client {
   onUsable: () => void = () => {};
   /** Connector: makes its tickets; kept, so that agents come back early after its restart, too. */
   readonly #ticketKey: Uint8Array | undefined;
-  readonly #byId = new Map<string, Tunnel>();
-  readonly #noDirect: boolean;
   readonly #lock: StateLock;
   readonly #startedAt = performance.now();
   /** Ends what runs in the background. */
@@ -152,7 +113,7 @@ export class Client {
         }
         : {}),
       usable: () => this.onUsable(),
-      observe: (asking) => this.#observe(asking),
+      observe: (asking) => this.wiring.observe(asking),
       kind: identity.kind,
       relays: () => this.#identity.relays,
       serverName: identity.relayServerName,
@@ -163,45 +124,16 @@ export class Client {
       log: this.log,
       output: parts.output,
     });
-    this.router = new SealedRouter(() => this.link.address);
-    sockets.relay.receive(
-      new Demultiplexer({
-        quic: (data, segmentSize, from) =>
-          this.endpoint.ingest(data, segmentSize, from, sockets.relay.local),
-        observed: (data) => this.relayPaths.datagram(data),
-        sealed: (data, segmentSize, from) => this.router.sealed(data, segmentSize, from),
-        batchEnd: () => this.endpoint.batchEnd(),
-      }),
-    );
-    this.#noDirect = options.noDirect === true;
-    this.p2p = new P2pSockets(sockets.p2p, {
-      log: this.log,
-      handlerOf: (socket, id) => this.#p2pHandler(socket, id),
-    });
-    this.paths = new LocalPaths({
-      socket: sockets.p2p,
+    this.noDirect = options.noDirect === true;
+    this.wiring = new ClientWiring({
+      kind: identity.kind,
+      sockets,
+      endpoint: this.endpoint,
+      link: () => this.link,
+      flows: this.flows,
       clock: this.clock,
       log: this.log,
-      changed: () => {
-        if (!this.#noDirect) {
-          const { v4, v6 } = this.paths;
-          const seen = [v6.observed, v4.observed].flatMap((address) =>
-            address ? [address.key] : []
-          );
-          this.link.tell({ type: "observed", addresses: seen });
-        }
-        for (const tunnel of this.#byId.values()) tunnel.direct?.ownChanged();
-      },
-      networkChanged: () => {
-        this.link.networkChanged();
-        for (const tunnel of this.#byId.values()) tunnel.direct?.networkChanged();
-      },
-    });
-    this.relayPaths = new LocalPaths({
-      socket: sockets.relay,
-      clock: this.clock,
-      log: this.log,
-      changed: () => {},
+      noDirect: this.noDirect,
     });
     void keepRenewed(this.folder, identity, {
       clock: options.clock,
@@ -274,11 +206,6 @@ export class Client {
     }
   }
 
-  /** Only the relayed path. */
-  get noDirect(): boolean {
-    return this.#noDirect;
-  }
-
   get identity(): ClientIdentity {
     return this.#identity;
   }
@@ -298,91 +225,6 @@ export class Client {
     return this.#tunnelConfig ??= tunnelConfig(this.credentials, {
       earlyData: this.earlyData,
       ...(this.#ticketKey ? { ticketKey: this.#ticketKey } : {}),
-    });
-  }
-
-  get wires(): TunnelWires {
-    return {
-      relaySocket: this.sockets.relay,
-      p2pSocket: this.sockets.p2p,
-      directSocket: (local) => this.p2p.at(local),
-      relayAddress: () => this.link.address,
-    };
-  }
-
-  /** Asks the relay where it sees us, at both its ports and in both families. */
-  #observe(asking: { id: string; key: string; ports: readonly number[] }): void {
-    const id = fromHex(asking.id);
-    const key = fromHex(asking.key);
-    if (!id || !key) return;
-    const current = this.link.address;
-    const all = [...(current ? [current] : []), ...this.link.addresses];
-    const targets = ([6, 4] as const).flatMap((family) => {
-      const main = all.find((address) => address.family === family);
-      if (!main) return [];
-      return [main, ...asking.ports.map((port) => addressOf(main.host, port))];
-    });
-    this.observers = { targets, key: { id, key } };
-    this.paths.ask(targets, { id, key });
-    this.relayPaths.ask(targets.filter(({ port }) => !asking.ports.includes(port)), {
-      id,
-      key,
-    });
-  }
-
-  #p2pHandler(socket: UdpSocket, id: SocketId): Demultiplexer {
-    const probes = (data: Uint8Array, segmentSize: number, from: Address) => {
-      for (let at = 0; at < data.length; at += segmentSize) {
-        const datagram = data.subarray(at, at + segmentSize);
-        const tunnelId = peekTunnelId(datagram);
-        if (tunnelId !== undefined) this.#byId.get(tunnelId)?.direct?.datagram(id, from, datagram);
-      }
-    };
-    return new Demultiplexer({
-      quic: (data, segmentSize, from) =>
-        this.endpoint.ingest(data, segmentSize, from, socket.local),
-      observed: (data) => this.paths.datagram(data),
-      probe: probes,
-      probeReply: probes,
-      batchEnd: () => this.endpoint.batchEnd(),
-    });
-  }
-
-  /** The relay tells where it sees the other end's P2P socket. */
-  peerSeen(tunnelId: string, observed: readonly string[]): void {
-    const addresses = observed.flatMap((text) => parseAddress(text) ?? []);
-    this.#byId.get(tunnelId)?.direct?.peerSeen(addresses);
-  }
-
-  /** The tunnel is over. */
-  detach(tunnelId: string): void {
-    this.router.remove(tunnelId);
-    const tunnel = this.#byId.get(tunnelId);
-    if (tunnel) this.flows.forget(tunnel);
-    this.#byId.delete(tunnelId);
-  }
-
-  /** Packets that the relay forwards for a tunnel reach its connection, and it looks for a direct path once it is open. */
-  attach(tunnel: Tunnel): void {
-    this.#byId.set(tunnel.id, tunnel);
-    const relayRtt = this.link.status().rttMs;
-    tunnel.direct = new DirectSide(tunnel, {
-      sockets: this.p2p,
-      own: this.paths,
-      clock: this.clock,
-      log: this.log,
-      mac: hmac,
-      random: randomBytes,
-      disabled: this.#noDirect,
-      ...(relayRtt === null ? {} : { relayRtt: 2 * relayRtt }),
-    });
-    this.flows.follow(tunnel);
-    const [from, to] = this.kind === "agent"
-      ? [RELAYED_CONNECTOR, RELAYED_AGENT]
-      : [RELAYED_AGENT, RELAYED_CONNECTOR];
-    this.router.add(tunnel.id, (packet) => {
-      if (packet[0]! < FIRST_QUIC_BYTE) tunnel.direct?.sealedDatagram(packet);
-      else this.endpoint.deliver(tunnel.connection, packet, from, to);
     });
   }
 
@@ -409,15 +251,15 @@ export class Client {
         relay: {
           local: this.sockets.relay.local.key,
           observed: {
-            v4: (this.link.observed.v4 ?? this.relayPaths.v4.observed)?.key ?? null,
-            v6: (this.link.observed.v6 ?? this.relayPaths.v6.observed)?.key ?? null,
+            v4: (this.link.observed.v4 ?? this.wiring.relayPaths.v4.observed)?.key ?? null,
+            v6: (this.link.observed.v6 ?? this.wiring.relayPaths.v6.observed)?.key ?? null,
           },
         },
         p2p: {
           local: this.sockets.p2p.local.key,
           observed: {
-            v4: this.paths.v4.observed?.key ?? null,
-            v6: this.paths.v6.observed?.key ?? null,
+            v4: this.wiring.paths.v4.observed?.key ?? null,
+            v6: this.wiring.paths.v6.observed?.key ?? null,
           },
         },
       },
@@ -426,7 +268,7 @@ export class Client {
       tunnels: parts.tunnels.map((tunnel) =>
         tunnelStatus(tunnel, {
           relay: this.link.address?.key ?? null,
-          whyRelayed: (relayed) => explainRelayed(relayed, this.paths),
+          whyRelayed: (relayed) => explainRelayed(relayed, this.wiring.paths),
         })
       ),
       early: this.kind === "connector" ? this.gate.counts : null,
@@ -437,12 +279,10 @@ export class Client {
   /** Closes everything; the tunnels' other ends are told. */
   async close(text: string): Promise<void> {
     this.#over.abort();
-    this.paths.stop();
-    this.relayPaths.stop();
     // The control connection goes last: with it the relay forgets where to send what the tunnels still say.
     await this.endpoint.closeInOrder(text, { withinMs: GOODBYE_MS, last: this.link.connection });
     this.link.stop();
-    this.p2p.closeAll();
+    this.wiring.stop();
     this.sockets.close();
     await this.knownKeys.flush();
     await this.tickets.flush();

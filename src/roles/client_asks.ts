@@ -41,7 +41,7 @@ export function answerAsk(ask: Ask, signal: AbortSignal, context: AskContext): A
         tunnelFor: (service) => agent.tunnelFor(service),
         remoteOf: (tunnel) =>
           (tunnel.path === "direct" ? tunnel.connection.peer : client.link.address)?.key ?? null,
-        whyRelayed: (tunnel) => explainRelayed(tunnel, client.paths),
+        whyRelayed: (tunnel) => explainRelayed(tunnel, client.wiring.paths),
       });
     case "connect":
       if (!agent) {
@@ -58,8 +58,8 @@ export function answerAsk(ask: Ask, signal: AbortSignal, context: AskContext): A
         signal,
         link: client.link.status(),
         // A relay that is away answers nobody: that says nothing about the network.
-        observers: client.link.connected ? client.observers : undefined,
-        paths: client.paths,
+        observers: client.link.connected ? client.wiring.observers : undefined,
+        paths: client.wiring.paths,
         noDirect: client.noDirect,
         p2pPort: client.sockets.p2p.local.port,
       });

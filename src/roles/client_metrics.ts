@@ -10,7 +10,8 @@ import { udpMetrics } from "./udp_metrics.ts";
 
 /** All figures of a running client. */
 export function clientMetrics(client: Client): Metric[] {
-  const { flows, link, sockets, endpoint, router, identity } = client;
+  const { flows, link, sockets, endpoint, identity } = client;
+  const { router } = client.wiring;
   const relay = link.status();
   return [
     ...processMetrics(client.kind),

@@ -15,6 +15,7 @@ import type { ConnectorOptions, ServiceAddress } from "./options.ts";
 import { rememberOffers } from "./remembered.ts";
 import { serveStatus } from "./status_socket.ts";
 import { dialTarget } from "./target.ts";
+import { openUdpTarget } from "./udp_target.ts";
 import { untilAborted, untilIdle } from "./waiting.ts";
 
 /** A tunnel that the relay has announced: its agent, and what that agent may open. */
@@ -68,7 +69,7 @@ class Connector {
   output(output: ClientOutput): void {
     switch (output.type) {
       case "seen":
-        return this.#client.peerSeen(output.tunnelId, output.observed);
+        return this.#client.wiring.peerSeen(output.tunnelId, output.observed);
       case "registered":
         return this.#registered(output.services, output.refused);
       case "incoming":
@@ -125,7 +126,10 @@ class Connector {
     const announced: Announced = { agent, pin, services, observed, tunnel: undefined };
     this.#tunnels.set(tunnelId, announced);
     this.#client.log.debug("tunnel announced", { agent, tunnel: tunnelId });
-    this.#client.router.add(tunnelId, (packet) => this.#firstPacket(tunnelId, announced, packet));
+    this.#client.wiring.router.add(
+      tunnelId,
+      (packet) => this.#firstPacket(tunnelId, announced, packet),
+    );
     // The first packet may have been here before the announcement.
     this.#client.endpoint.batchEnd();
     // An agent that never comes must not stay in the table.
@@ -138,7 +142,7 @@ class Connector {
   #firstPacket(tunnelId: string, announced: Announced, packet: Uint8Array): void {
     const client = this.#client;
     const { agent, pin } = announced;
-    const egress = new TunnelEgress(tunnelId, client.wires);
+    const egress = new TunnelEgress(tunnelId, client.wiring.wires);
     const { rttMs } = client.link.status();
     client.endpoint.accept(packet, RELAYED_AGENT, RELAYED_CONNECTOR, {
       config: client.tunnelConfig,
@@ -165,7 +169,8 @@ class Connector {
             return decision.act === "now";
           },
           now: () => client.gate.now(),
-          accept: (request) => this.#accept(announced, request),
+          accept: (request) => this.#accept(announced, request, dialTarget),
+          acceptUdp: (request) => this.#accept(announced, request, openUdpTarget),
           onOpen: (opened) => {
             client.log.info("tunnel open", { agent, ms: Math.round(opened.openedMs ?? 0) });
             opened.direct?.start();
@@ -180,15 +185,19 @@ class Connector {
         });
         tunnel.services = announced.services;
         announced.tunnel = tunnel;
-        client.attach(tunnel);
-        client.peerSeen(tunnelId, announced.observed);
+        client.wiring.attach(tunnel);
+        client.wiring.peerSeen(tunnelId, announced.observed);
         return handler;
       },
     });
   }
 
   /** The agent's certificate was checked when the tunnel opened; here it is what that agent may do. */
-  async #accept(announced: Announced, { service, kind }: FlowRequest) {
+  async #accept<T>(
+    announced: Announced,
+    { service, kind }: FlowRequest,
+    dial: (target: ServiceAddress) => Promise<T>,
+  ): Promise<T> {
     const { agent } = announced;
     const target = this.#services.get(service);
     if (!announced.services.includes(service)) {
@@ -211,7 +220,7 @@ class Connector {
       );
     }
     try {
-      return await dialTarget(target);
+      return await dial(target);
     } catch (error) {
       if (error instanceof FlowRefused) {
         this.#client.log.warn("flow refused", { service, agent, reason: error.message });
@@ -245,7 +254,7 @@ class Connector {
 
   #forget(tunnelId: string): void {
     if (!this.#tunnels.delete(tunnelId)) return;
-    this.#client.detach(tunnelId);
+    this.#client.wiring.detach(tunnelId);
     this.#client.link.tell({ type: "disconnect", tunnelId });
     this.#register();
   }

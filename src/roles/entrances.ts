@@ -2,11 +2,12 @@
  * The agent's local ports: forwards, the SOCKS5 proxy, the HTTP proxy.
  * @module
  */
-import { formatHostPort, type HostPort, type Logger, UserError } from "../core/mod.ts";
+import { formatHostPort, type HostPort, type Logger } from "../core/mod.ts";
 import {
   listenForward,
   listenHttpProxy,
   listenSocks5,
+  listenUdpForward,
   type LocalListener,
   SERVICE_DOMAIN,
   type TcpFlowOpener,
@@ -16,7 +17,7 @@ import type { Entrances } from "./remembered.ts";
 
 /** What an agent has opened. */
 export interface OpenEntrances {
-  /** For status and the ready line: `web=127.0.0.1:9000`, `socks5://127.0.0.1:1080`, `http://127.0.0.1:8118`. */
+  /** For status and the ready line: `web=127.0.0.1:9000`, `dns=udp://127.0.0.1:5353`, `socks5://127.0.0.1:1080`, `http://127.0.0.1:8118`. */
   readonly endpoints: readonly string[];
   /** Services that a local port leads to. */
   readonly services: readonly string[];
@@ -26,7 +27,7 @@ export interface OpenEntrances {
 
 /** What opening needs. */
 export interface EntranceOptions {
-  readonly open: TcpFlowOpener & Partial<UdpFlowOpener>;
+  readonly open: TcpFlowOpener & UdpFlowOpener;
   readonly log: Logger;
   /** Stops accepting; connections that are served go on. */
   readonly signal: AbortSignal;
@@ -46,27 +47,25 @@ export function openEntrances(wanted: Entrances, options: EntranceOptions): Open
   };
   try {
     const forwards = wanted.forwards.map(({ service, protocol, address }) => {
-      if (protocol !== "tcp") {
-        throw new UserError(
-          `Cannot open a local ${protocol} port for "${service}" as this version carries TCP only`,
-          { next: `Leave ${service}=${protocol}://${formatHostPort(address)} out` },
-        );
-      }
-      return { service, at: keep(listenForward({ ...options, service, at: address })) };
+      const listen = protocol === "tcp" ? listenForward : listenUdpForward;
+      return { service, protocol, at: keep(listen({ ...options, service, at: address })) };
     });
     const socks = wanted.socks && keep(listenSocks5({ ...options, at: wanted.socks }));
     const http = wanted.httpProxy &&
       keep(listenHttpProxy({ ...options, at: wanted.httpProxy, socks }));
+    const web = forwards.find(({ protocol }) => protocol === "tcp");
     const any = `http://SERVICE.${SERVICE_DOMAIN}/`;
     return {
       endpoints: [
-        ...forwards.map(({ service, at }) => `${service}=${formatHostPort(at)}`),
+        ...forwards.map(({ service, protocol, at }) =>
+          `${service}=${protocol === "udp" ? "udp://" : ""}${formatHostPort(at)}`
+        ),
         ...socks ? [`socks5://${formatHostPort(socks)}`] : [],
         ...http ? [`http://${formatHostPort(http)}`] : [],
       ],
       services: forwards.map(({ service }) => service),
-      example: forwards[0]
-        ? `curl http://${formatHostPort(forwards[0].at)}/`
+      example: web
+        ? `curl http://${formatHostPort(web.at)}/`
         : socks
         ? `curl --proxy socks5h://${formatHostPort(socks)} ${any}`
         : http

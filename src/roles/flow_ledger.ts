@@ -3,7 +3,7 @@
  * another path, and when a flow ends. The data path does nothing for it.
  * @module
  */
-import type { TcpFlowEnd } from "../mux/mod.ts";
+import type { FlowEnd } from "../mux/mod.ts";
 import type { Tunnel } from "../tunnel/mod.ts";
 
 /** Services that are counted by name; a network has far fewer, and what comes beyond is counted together. */
@@ -31,7 +31,7 @@ interface Followed {
   readonly tunnel: Tunnel;
   path: FlowPath;
   /** What of each live flow is in the totals already. */
-  readonly counted: Map<TcpFlowEnd, Counted>;
+  readonly counted: Map<FlowEnd, Counted>;
   unfollow: (() => void) | undefined;
 }
 
@@ -97,9 +97,9 @@ export class FlowLedger {
     );
   }
 
-  #settle({ path, counted }: Followed, flow: TcpFlowEnd): void {
+  #settle({ path, counted }: Followed, flow: FlowEnd): void {
     if (!flow.carried) return;
-    const { bytesIn, bytesOut } = flow.stream;
+    const { bytesIn, bytesOut } = flow;
     const before = counted.get(flow) ?? { bytesIn: 0, bytesOut: 0 };
     counted.set(flow, { bytesIn, bytesOut });
     const service = this.#nameOf(flow);
@@ -112,7 +112,7 @@ export class FlowLedger {
     total[path].bytesOut += bytesOut - before.bytesOut;
   }
 
-  #nameOf({ info: { service } }: TcpFlowEnd): string {
+  #nameOf({ info: { service } }: FlowEnd): string {
     const known = this.#totals.has(service) || this.#ended.has(service);
     return known || this.#totals.size < MAX_SERVICES ? service : REST;
   }

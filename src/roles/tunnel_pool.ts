@@ -5,7 +5,7 @@
 import type { ClientOutput, RelayMessageOf } from "../control/mod.ts";
 import { toBase64Url, toHex } from "../core/mod.ts";
 import { parsePeerCertificate, serverNameOf } from "../identity/mod.ts";
-import { FlowRefused, type TcpFlow } from "../mux/mod.ts";
+import { FlowRefused, type TcpFlow, type UdpFlow } from "../mux/mod.ts";
 import { RELAYED_AGENT, RELAYED_CONNECTOR, Tunnel, TunnelEgress } from "../tunnel/mod.ts";
 import { decideSend, issueTime, learnOffset, type Ticket } from "../zero_rtt/mod.ts";
 import type { Client } from "./client.ts";
@@ -55,6 +55,16 @@ export class TunnelPool {
   async openTcp(service: string, peer: string): Promise<TcpFlow> {
     const tunnel = await this.tunnelFor(service);
     return tunnel.openTcp(service, peer);
+  }
+
+  /**
+   * Opens a UDP flow to a service.
+   *
+   * @throws {FlowRefused} saying why not; later refusals close the flow
+   */
+  async openUdp(service: string, peer: string): Promise<UdpFlow> {
+    const tunnel = await this.tunnelFor(service);
+    return tunnel.openUdp(service, peer);
   }
 
   /**
@@ -128,7 +138,7 @@ export class TunnelPool {
         );
         return;
       case "seen":
-        return this.#client.peerSeen(output.tunnelId, output.observed);
+        return this.#client.wiring.peerSeen(output.tunnelId, output.observed);
       case "welcome":
         this.granted = output.welcome.services;
         return;
@@ -158,7 +168,7 @@ export class TunnelPool {
       // One that began early is open already; the relay has caught up with it.
       if (tunnel?.peer === connector) {
         tunnel.services = services;
-        client.peerSeen(tunnelId, grant.observed);
+        client.wiring.peerSeen(tunnelId, grant.observed);
       } else if (tunnel) {
         tunnel.close(`the relay leads to "${connector}" instead of "${tunnel.peer}"`);
       } else client.link.tell({ type: "disconnect", tunnelId });
@@ -172,13 +182,13 @@ export class TunnelPool {
     }
     tunnel.peer = connector;
     tunnel.services = services;
-    client.peerSeen(tunnelId, grant.observed);
+    client.wiring.peerSeen(tunnelId, grant.observed);
   }
 
   /** Starts the tunnel's handshake. Who is at the other end is checked when the relay has said who it should be. */
   #open(tunnelId: string, wanted: Wanted): Tunnel {
     const client = this.#client;
-    const egress = new TunnelEgress(tunnelId, client.wires);
+    const egress = new TunnelEgress(tunnelId, client.wiring.wires);
     const { rttMs } = client.link.status();
     const { ticket } = wanted;
     const facts = ticket?.facts.kind === "connector" ? ticket.facts : undefined;
@@ -222,7 +232,7 @@ export class TunnelPool {
         const connector = closed.peer;
         client.log.info("tunnel closed", { connector, reason: reason.text || reason.by });
         this.#tunnels.delete(tunnelId);
-        client.detach(tunnelId);
+        client.wiring.detach(tunnelId);
         if (this.#wanted.delete(tunnelId)) {
           closed.ready.catch((error) => wanted.tunnel.reject(error));
         }
@@ -239,7 +249,7 @@ export class TunnelPool {
       }));
     if (facts) tunnel.services = facts.services;
     this.#tunnels.set(tunnelId, tunnel);
-    client.attach(tunnel);
+    client.wiring.attach(tunnel);
     if (ticket) tunnel.startEarly();
     return tunnel;
   }

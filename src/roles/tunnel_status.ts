@@ -35,11 +35,11 @@ export function tunnelStatus(tunnel: Tunnel, { relay, whyRelayed }: TunnelView):
     bytesOut: mux.bytesOut,
     flowList: flows.map((flow) => ({
       service: flow.info.service,
-      protocol: "tcp",
+      protocol: flow.kind,
       peer: flow.info.peer,
       ageSeconds: Math.floor((performance.now() - flow.openedAt) / 1000),
-      bytesIn: flow.stream.bytesIn,
-      bytesOut: flow.stream.bytesOut,
+      bytesIn: flow.bytesIn,
+      bytesOut: flow.bytesOut,
       stalledBy: flow.stalledBy,
     })),
   };

@@ -1,0 +1,208 @@
+/**
+ * Who gets which datagram at a connector or an agent, and what is known of where this machine may be reached.
+ *
+ * ```
+ * relay socket --+-- QUIC ------> endpoint (control connection)
+ *                +-- sealed ----> SealedRouter --> tunnel: QUIC, or a probe of the relayed path
+ *                '-- observed --> where the relay socket is seen
+ * P2P socket ----+-- QUIC ------> endpoint (tunnels on a direct path)
+ *                +-- probes ----> the tunnel's direct side
+ *                '-- observed --> where the P2P socket is seen
+ * ```
+ * @module
+ */
+import {
+  type Address,
+  addressOf,
+  type Clock,
+  fromHex,
+  type Logger,
+  parseAddress,
+} from "../core/mod.ts";
+import { peekTunnelId, type SocketId } from "../path/mod.ts";
+import type { ObserveKey } from "../qad/mod.ts";
+import type { QuicEndpoint } from "../quic/mod.ts";
+import { Demultiplexer, type DualSockets, type UdpSocket } from "../sockets/mod.ts";
+import {
+  DirectSide,
+  RELAYED_AGENT,
+  RELAYED_CONNECTOR,
+  SealedRouter,
+  type Tunnel,
+  type TunnelWires,
+} from "../tunnel/mod.ts";
+import type { FlowLedger } from "./flow_ledger.ts";
+import { LocalPaths } from "./local_paths.ts";
+import { P2pSockets } from "./p2p_sockets.ts";
+import { hmac, randomBytes } from "./primitives.ts";
+import type { RelayLink } from "./relay_link.ts";
+import type { ObserveFacts } from "./relay_ticket.ts";
+
+/** Below it a datagram is ours, from it on QUIC's (RFC 9000 §17.2, the fixed bit). */
+const FIRST_QUIC_BYTE = 0x40;
+
+/** The relay's ports that say where they see a socket, and the key to ask with. */
+export interface ObserverFacts {
+  /** Main port first, in each family that the relay has. */
+  readonly targets: readonly Address[];
+  readonly key: ObserveKey;
+}
+
+/** What the wiring joins. */
+export interface ClientWiringOptions {
+  readonly kind: "connector" | "agent";
+  readonly sockets: DualSockets;
+  readonly endpoint: QuicEndpoint;
+  readonly link: () => RelayLink;
+  readonly flows: FlowLedger;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Only the relayed path. */
+  readonly noDirect: boolean;
+}
+
+/** See the module's head. */
+export class ClientWiring {
+  readonly router: SealedRouter;
+  readonly p2p: P2pSockets;
+  /** Where the P2P socket may be reached. */
+  readonly paths: LocalPaths;
+  /** Where the relay socket is seen; for status. */
+  readonly relayPaths: LocalPaths;
+  /** Whom to ask where this machine is seen, as the relay last said. */
+  observers: ObserverFacts | undefined;
+  readonly #options: ClientWiringOptions;
+  readonly #tunnels = new Map<string, Tunnel>();
+
+  constructor(options: ClientWiringOptions) {
+    this.#options = options;
+    const { sockets, endpoint, clock, log, link } = options;
+    this.router = new SealedRouter(() => link().address);
+    sockets.relay.receive(
+      new Demultiplexer({
+        quic: (data, segmentSize, from) =>
+          endpoint.ingest(data, segmentSize, from, sockets.relay.local),
+        observed: (data) => this.relayPaths.datagram(data),
+        sealed: (data, segmentSize, from) => this.router.sealed(data, segmentSize, from),
+        batchEnd: () => endpoint.batchEnd(),
+      }),
+    );
+    this.p2p = new P2pSockets(sockets.p2p, {
+      log,
+      handlerOf: (socket, id) => this.#p2pHandler(socket, id),
+    });
+    this.paths = new LocalPaths({
+      socket: sockets.p2p,
+      clock,
+      log,
+      changed: () => this.#ownChanged(),
+      networkChanged: () => {
+        link().networkChanged();
+        for (const tunnel of this.#tunnels.values()) tunnel.direct?.networkChanged();
+      },
+    });
+    this.relayPaths = new LocalPaths({ socket: sockets.relay, clock, log, changed: () => {} });
+  }
+
+  /** How tunnels reach the network. */
+  get wires(): TunnelWires {
+    const { sockets, link } = this.#options;
+    return {
+      relaySocket: sockets.relay,
+      p2pSocket: sockets.p2p,
+      directSocket: (local) => this.p2p.at(local),
+      relayAddress: () => link().address,
+    };
+  }
+
+  /** Asks the relay where it sees us, at both its ports and in both families. */
+  observe(asking: ObserveFacts): void {
+    const id = fromHex(asking.id);
+    const bytes = fromHex(asking.key);
+    if (!id || !bytes) return;
+    const link = this.#options.link();
+    const all = [...(link.address ? [link.address] : []), ...link.addresses];
+    const targets = ([6, 4] as const).flatMap((family) => {
+      const main = all.find((address) => address.family === family);
+      if (!main) return [];
+      return [main, ...asking.ports.map((port) => addressOf(main.host, port))];
+    });
+    const key = { id, key: bytes };
+    this.observers = { targets, key };
+    this.paths.ask(targets, key);
+    this.relayPaths.ask(targets.filter(({ port }) => !asking.ports.includes(port)), key);
+  }
+
+  /** The relay tells where it sees the other end's P2P socket. */
+  peerSeen(tunnelId: string, observed: readonly string[]): void {
+    const addresses = observed.flatMap((text) => parseAddress(text) ?? []);
+    this.#tunnels.get(tunnelId)?.direct?.peerSeen(addresses);
+  }
+
+  /** Packets that the relay forwards for a tunnel reach its connection, and it looks for a direct path once it is open. */
+  attach(tunnel: Tunnel): void {
+    const { kind, endpoint, link, clock, log, noDirect, flows } = this.#options;
+    this.#tunnels.set(tunnel.id, tunnel);
+    const relayRtt = link().status().rttMs;
+    tunnel.direct = new DirectSide(tunnel, {
+      sockets: this.p2p,
+      own: this.paths,
+      clock,
+      log,
+      mac: hmac,
+      random: randomBytes,
+      disabled: noDirect,
+      ...(relayRtt === null ? {} : { relayRtt: 2 * relayRtt }),
+    });
+    flows.follow(tunnel);
+    const [from, to] = kind === "agent"
+      ? [RELAYED_CONNECTOR, RELAYED_AGENT]
+      : [RELAYED_AGENT, RELAYED_CONNECTOR];
+    this.router.add(tunnel.id, (packet) => {
+      if (packet[0]! < FIRST_QUIC_BYTE) tunnel.direct?.sealedDatagram(packet);
+      else endpoint.deliver(tunnel.connection, packet, from, to);
+    });
+  }
+
+  /** The tunnel is over. */
+  detach(tunnelId: string): void {
+    this.router.remove(tunnelId);
+    const tunnel = this.#tunnels.get(tunnelId);
+    if (tunnel) this.#options.flows.forget(tunnel);
+    this.#tunnels.delete(tunnelId);
+  }
+
+  stop(): void {
+    this.paths.stop();
+    this.relayPaths.stop();
+    this.p2p.closeAll();
+  }
+
+  #ownChanged(): void {
+    if (!this.#options.noDirect) {
+      const { v4, v6 } = this.paths;
+      const addresses = [v6.observed, v4.observed].flatMap((seen) => seen ? [seen.key] : []);
+      this.#options.link().tell({ type: "observed", addresses });
+    }
+    for (const tunnel of this.#tunnels.values()) tunnel.direct?.ownChanged();
+  }
+
+  #p2pHandler(socket: UdpSocket, id: SocketId): Demultiplexer {
+    const { endpoint } = this.#options;
+    const probes = (data: Uint8Array, segmentSize: number, from: Address) => {
+      for (let at = 0; at < data.length; at += segmentSize) {
+        const datagram = data.subarray(at, at + segmentSize);
+        const tunnelId = peekTunnelId(datagram);
+        if (tunnelId === undefined) continue;
+        this.#tunnels.get(tunnelId)?.direct?.datagram(id, from, datagram);
+      }
+    };
+    return new Demultiplexer({
+      quic: (data, segmentSize, from) => endpoint.ingest(data, segmentSize, from, socket.local),
+      observed: (data) => this.paths.datagram(data),
+      probe: probes,
+      probeReply: probes,
+      batchEnd: () => endpoint.batchEnd(),
+    });
+  }
+}
