@@ -3,7 +3,7 @@
  * @module
  */
 import { messageOf } from "../core/mod.ts";
-import type { TcpFlow } from "../mux/mod.ts";
+import type { TcpFlow, UdpFlow } from "../mux/mod.ts";
 import type { HttpStatus } from "./http_connect_codec.ts";
 import { SOCKS5_REPLY, type Socks5Reply } from "./socks5_codec.ts";
 
@@ -14,18 +14,6 @@ export interface TcpFlowOpener {
    * @throws {FlowRefused} where it is refused before a tunnel is asked; later refusals come by the flow
    */
   openTcp(service: string, peer: string): Promise<TcpFlow>;
-}
-
-/** A UDP flow: packets both ways, none of them reliable. */
-export interface UdpFlow {
-  /** False where the packet was dropped as there is no room. The bytes may be reused after the call. */
-  send(packet: Uint8Array): boolean;
-  /** Called for each packet that comes back; the array is reused. */
-  onPacket: ((packet: Uint8Array) => void) | undefined;
-  /** Called once when the flow has ended at the other side. */
-  onClose: ((reason: string) => void) | undefined;
-  /** Ends it; idempotent. */
-  close(): void;
 }
 
 /** Opens UDP flows to services by name; fails as {@linkcode TcpFlowOpener.openTcp} does. */

@@ -6,7 +6,8 @@
  * @module
  */
 import { addressOf, type Logger, messageOf } from "../core/mod.ts";
-import type { UdpFlow, UdpFlowOpener } from "./flow_opener.ts";
+import type { UdpFlow } from "../mux/mod.ts";
+import type { UdpFlowOpener } from "./flow_opener.ts";
 import { answerAndClose, readSome, writeAll } from "./proxy_client.ts";
 import { serviceOfHost } from "./service_host.ts";
 import {

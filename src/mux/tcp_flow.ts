@@ -11,6 +11,7 @@
  * @module
  */
 import type { QuicStream } from "../quic/mod.ts";
+import type { FlowEnd, FlowHost, FlowInfo, StalledBy } from "./flow_end.ts";
 import {
   type ByteConn,
   discard,
@@ -21,29 +22,12 @@ import {
 } from "./tcp_pipe.ts";
 import { resetConn } from "./tcp_reset.ts";
 
-/** Who holds a flow up. */
-export type StalledBy = "application" | "tunnel";
-
 /** What moves waits all the time, but never for long: from here on, in milliseconds, a flow counts as held up. */
 const STALL = 250;
 
-/** What a flow needs of its mux. */
-export interface FlowHost {
-  /** Tells the other end that the flow was aborted. */
-  sendAbort(streamId: number): void;
-  /** The flow is over in both directions. */
-  flowEnded(flow: TcpFlowEnd): void;
-}
-
-/** What a flow is about, for status and logs. */
-export interface FlowInfo {
-  readonly service: string;
-  /** The local peer at an agent; the agent's name at a connector. */
-  readonly peer: string;
-}
-
 /** One end of a TCP flow. */
-export class TcpFlowEnd {
+export class TcpFlowEnd implements FlowEnd {
+  readonly kind = "tcp";
   readonly stream: QuicStream;
   readonly info: FlowInfo;
   readonly openedAt: number = performance.now();
@@ -57,6 +41,18 @@ export class TcpFlowEnd {
     this.stream = stream;
     this.info = info;
     this.#host = host;
+  }
+
+  get id(): number {
+    return this.stream.id;
+  }
+
+  get bytesIn(): number {
+    return this.stream.bytesIn;
+  }
+
+  get bytesOut(): number {
+    return this.stream.bytesOut;
   }
 
   get aborted(): boolean {

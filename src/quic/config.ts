@@ -53,8 +53,14 @@ export interface QuicSettings {
   readonly congestion?: "cubic" | "bbr" | "reno";
 }
 
-/** DATAGRAM frames that wait in either direction; the oldest are the application's loss when it is full. */
-const DATAGRAM_QUEUE = 4096;
+/** DATAGRAM frames that wait to be read; when it is full the oldest are lost. */
+const DATAGRAM_RECEIVE_QUEUE = 4096;
+
+/**
+ * DATAGRAM frames that wait to be sent; when it is full the newest is lost. Short, as what waits here comes late: 256 of
+ * them are 25 ms of 100 Mbit/s.
+ */
+const DATAGRAM_SEND_QUEUE = 256;
 
 /**
  * Connection ids that the peer may hold of ours: one in use, one for a probe, one for the way back, one spare.
@@ -98,7 +104,7 @@ export function createQuicConfig(settings: QuicSettings): NativeConfig {
   config.setInitialMaxStreamsUni(0);
   config.setActiveConnectionIdLimit(ACTIVE_CONNECTION_IDS);
   config.setDisableActiveMigration(false);
-  config.enableDgram(true, DATAGRAM_QUEUE, DATAGRAM_QUEUE);
+  config.enableDgram(true, DATAGRAM_RECEIVE_QUEUE, DATAGRAM_SEND_QUEUE);
   config.setCcAlgorithmName(settings.congestion ?? "cubic");
   config.enablePacing(false);
   // Greasing would set the QUIC bit at random, and the first byte is how our sockets tell datagrams apart.

@@ -150,6 +150,11 @@ export class QuicConnection {
     return true;
   }
 
+  /** Drops DATAGRAMs that wait to be sent and are longer than this: behind one that does not fit, nothing moves. */
+  purgeDatagrams(maxLength: number): void {
+    if (!this.#closed) this.native.dgramPurgeOutgoing((data) => data.length > maxLength);
+  }
+
   /** Largest DATAGRAM payload for the path in use, in bytes; 0 before the peer has said that it takes any. */
   maxDatagram(): number {
     const engine = this.native.dgramMaxWritableLen() ?? 0;

@@ -6,7 +6,7 @@
 import { FrameChannel } from "../control/frame_channel.ts";
 import type { Logger } from "../core/mod.ts";
 import { VERSION } from "../core/version.ts";
-import { type ByteConn, FlowRefused, type FlowRequest, Mux, type TcpFlow } from "../mux/mod.ts";
+import { FlowRefused, Mux, type MuxOptions, type TcpFlow, type UdpFlow } from "../mux/mod.ts";
 import {
   type CloseReason,
   type ConnectionHandler,
@@ -49,7 +49,7 @@ const MAX_HELD = 16;
 const MAX_PINGS = 64;
 
 /** What a tunnel needs of its role. */
-export interface TunnelOptions {
+export interface TunnelOptions extends Pick<MuxOptions, "accept" | "acceptUdp"> {
   readonly id: string;
   readonly end: TunnelEnd;
   /** The other end's name; an agent may learn it only with the relay's answer. */
@@ -71,8 +71,6 @@ export interface TunnelOptions {
   readonly onWelcome?: (tunnel: Tunnel, now: number) => void;
   /** Round trip to the relay in milliseconds, as far as known: paces the first packets. */
   readonly relayRttMs?: number;
-  /** Connector: finds the connection to the service of a flow. Throws {@linkcode FlowRefused}. */
-  readonly accept?: (request: FlowRequest) => Promise<ByteConn>;
   readonly onOpen?: (tunnel: Tunnel) => void;
   readonly onClosed?: (tunnel: Tunnel, reason: CloseReason) => void;
 }
@@ -123,6 +121,7 @@ export class Tunnel {
       peer: options.peer,
       sendAbort: (stream) => this.send({ type: "abort", stream }),
       ...(options.accept ? { accept: options.accept } : {}),
+      ...(options.acceptUdp ? { acceptUdp: options.acceptUdp } : {}),
     });
   }
 
@@ -141,6 +140,8 @@ export class Tunnel {
     return {
       established: () => cell.tunnel!.#established(),
       stream: (stream) => cell.tunnel!.#stream(stream),
+      // Before the other end is believed its packets are lost, as packets may be.
+      datagram: (data) => cell.tunnel!.#live && cell.tunnel!.mux.datagram(data),
       path: (event) => cell.tunnel!.#path(event),
       closed: (reason) => cell.tunnel!.#closed(reason),
     };
@@ -178,6 +179,12 @@ export class Tunnel {
   async openTcp(service: string, peer: string): Promise<TcpFlow> {
     await this.ready;
     return this.mux.openTcp(service, peer);
+  }
+
+  /** Opens a UDP flow to a service; as {@linkcode openTcp}. */
+  async openUdp(service: string, peer: string): Promise<UdpFlow> {
+    await this.ready;
+    return await this.mux.openUdp(service, peer);
   }
 
   /** Round trip through the tunnel in milliseconds, on whatever path it is; `undefined` when no answer came. */

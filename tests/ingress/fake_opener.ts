@@ -2,8 +2,13 @@
  * A stand-in for the tunnel: a flow is a TCP connection to a port of this machine.
  * @module
  */
-import type { UdpFlow } from "../../src/ingress/mod.ts";
-import { type ByteConn, type FlowRefusal, FlowRefused, type TcpFlow } from "../../src/mux/mod.ts";
+import {
+  type ByteConn,
+  type FlowRefusal,
+  FlowRefused,
+  type TcpFlow,
+  type UdpFlow,
+} from "../../src/mux/mod.ts";
 
 /** Where a service is: a port, or a refusal at once (by the opener) or late (by the flow). */
 export type FakeService = number | { refusal: FlowRefusal; late?: boolean };

@@ -13,12 +13,12 @@ async function createMuxes(serve: (conn: Deno.TcpConn) => Promise<void>) {
     for await (const conn of target) served.push(serve(conn).catch(() => {}));
   })();
   let connectorMux: Mux | undefined;
-  let agentMux: Mux | undefined;
+  const cell: { agent?: Mux } = {};
   const pair = await createPair({
     server: (connection) => {
       connectorMux = new Mux(connection, {
         peer: "alice",
-        sendAbort: (id) => agentMux?.peerAborted(id),
+        sendAbort: (id) => cell.agent?.peerAborted(id),
         accept: (request) => {
           if (request.service !== "web") {
             throw new FlowRefused("not-granted", `Cannot open flow to "${request.service}"`);
@@ -31,10 +31,10 @@ async function createMuxes(serve: (conn: Deno.TcpConn) => Promise<void>) {
         closed: () => connectorMux!.abortFlows(() => true),
       };
     },
-    client: { closed: () => agentMux?.abortFlows(() => true) },
+    client: { closed: () => cell.agent?.abortFlows(() => true) },
   });
   await pair.established;
-  agentMux = new Mux(pair.client, {
+  const agentMux = cell.agent = new Mux(pair.client, {
     peer: "home",
     sendAbort: (id) => connectorMux?.peerAborted(id),
   });

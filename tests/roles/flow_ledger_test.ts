@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Mux, TcpFlowEnd } from "../../src/mux/mod.ts";
+import type { FlowEnd, Mux } from "../../src/mux/mod.ts";
 import { FlowLedger } from "../../src/roles/flow_ledger.ts";
 import type { Tunnel } from "../../src/tunnel/mod.ts";
 
@@ -7,7 +7,7 @@ import type { Tunnel } from "../../src/tunnel/mod.ts";
 class FakeTunnel {
   path: "direct" | "relayed" = "relayed";
   isOpen = true;
-  readonly mux: { flows: Map<number, TcpFlowEnd>; onFlowEnd: Mux["onFlowEnd"] } = {
+  readonly mux: { flows: Map<number, FlowEnd>; onFlowEnd: Mux["onFlowEnd"] } = {
     flows: new Map(),
     onFlowEnd: undefined,
   };
@@ -21,7 +21,16 @@ class FakeTunnel {
 
   flow(service: string, carried = true) {
     const stream = { bytesIn: 0, bytesOut: 0 };
-    const flow = { info: { service, peer: "p" }, stream, carried } as unknown as TcpFlowEnd;
+    const flow = {
+      info: { service, peer: "p" },
+      carried,
+      get bytesIn() {
+        return stream.bytesIn;
+      },
+      get bytesOut() {
+        return stream.bytesOut;
+      },
+    } as unknown as FlowEnd;
     const id = this.mux.flows.size;
     this.mux.flows.set(id, flow);
     return {
