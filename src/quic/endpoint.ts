@@ -226,22 +226,21 @@ export class QuicEndpoint implements ConnectionHost {
   }
 
   /**
-   * Closes every connection, and gives what they still have to say some time to leave.
+   * Closes every connection, and gives what they still have to say some time to leave. Finish with {@linkcode close}.
    *
    * @param options.withinMs enough for a round trip, after which a full congestion window has room again
-   * @param options.last closed when the others are: those that it carries, for one
+   * @param options.except left open: the one that carries the others, for one
    */
   async closeInOrder(
     text: string,
-    options: { withinMs: number; last?: QuicConnection | undefined },
+    options: { withinMs: number; except?: QuicConnection | undefined },
   ): Promise<void> {
-    const others = [...this.connections].filter((connection) => connection !== options.last);
+    const others = [...this.connections].filter((connection) => connection !== options.except);
     for (const connection of others) connection.close(0, text);
     const until = performance.now() + options.withinMs;
     while (others.some((one) => this.#keysOf.has(one)) && performance.now() < until) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    this.close(text);
   }
 
   /** Closes every connection and sends what that takes just now. */

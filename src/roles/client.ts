@@ -280,8 +280,9 @@ export class Client {
   async close(text: string): Promise<void> {
     this.#over.abort();
     // The control connection goes last: with it the relay forgets where to send what the tunnels still say.
-    await this.endpoint.closeInOrder(text, { withinMs: GOODBYE_MS, last: this.link.connection });
+    await this.endpoint.closeInOrder(text, { withinMs: GOODBYE_MS, except: this.link.connection });
     this.link.stop();
+    this.endpoint.close(text);
     this.wiring.stop();
     this.sockets.close();
     await this.knownKeys.flush();

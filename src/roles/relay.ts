@@ -223,6 +223,7 @@ async function run(options: RelayOptions, admin: AdminServer | undefined): Promi
     clients.drain(DRAIN_MS);
     await sleep(DRAIN_MS, new AbortController().signal);
     await endpoint.closeInOrder("the relay is stopping", { withinMs: DRAIN_MS });
+    endpoint.close("the relay is stopping");
     await server.finished;
   } finally {
     for (const cleanUp of cleanUps.reverse()) await cleanUp();

@@ -196,12 +196,17 @@ export class LyingRelay implements AsyncDisposable {
     });
   }
 
-  /** Is the agent in a tunnel itself. Asks for `web` as soon as it is let. Resolves with how it ended. */
+  /** Is the agent in a tunnel itself. Opens one flow per request as soon as it is let. Resolves with how it ended. */
   impersonateAgent(
     connector: Victim,
-    options: { id: string; minted: Minted; request: Uint8Array; heard: (text: string) => void },
+    options: {
+      id: string;
+      minted: Minted;
+      requests: readonly Uint8Array[];
+      heard: (bytes: Uint8Array, flow: number) => void;
+    },
   ): { connection: QuicConnection; ended: Promise<string> } {
-    const { id, minted, request, heard } = options;
+    const { id, minted, requests, heard } = options;
     const ended = Promise.withResolvers<string>();
     const connection: QuicConnection = this.#endpoint.connect({
       config: minted.config,
@@ -212,16 +217,18 @@ export class LyingRelay implements AsyncDisposable {
       handler: {
         established: () => {
           connection.openStream();
-          const flow = connection.openStream();
-          if (!flow) return;
-          flow.write(request);
-          void (async () => {
-            const buffer = new Uint8Array(65_536);
-            for (let n = flow.read(buffer); n >= 0; n = flow.read(buffer)) {
-              if (n > 0) heard(decodeUtf8(buffer.subarray(0, n)));
-              else await flow.readable();
-            }
-          })();
+          for (const [index, request] of requests.entries()) {
+            const flow = connection.openStream();
+            if (!flow) continue;
+            flow.write(request);
+            void (async () => {
+              const buffer = new Uint8Array(65_536);
+              for (let n = flow.read(buffer); n >= 0; n = flow.read(buffer)) {
+                if (n > 0) heard(buffer.slice(0, n), index);
+                else await flow.readable();
+              }
+            })();
+          }
         },
         closed: (reason) => ended.resolve(reason.text || reason.by),
       },

@@ -4,12 +4,16 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { encodeFlowHeader } from "../../src/mux/mod.ts";
+import { concatBytes, decodeUtf8, encodeUtf8 } from "../../src/core/mod.ts";
+import { decodeFlowAnswer, encodeFlowHeader } from "../../src/mux/mod.ts";
 import { honest, LyingRelay, type Victim } from "./lying_relay.ts";
 import { eventually, freePort } from "./scene.ts";
 import { exchange, Stage, type StageRole, startLineEcho } from "./stage.ts";
 
 const SECRET = "GET /marker-of-the-secret-page\r\n";
+
+/** Open, and not only in the hope that the other end is the one that gave the ticket: nobody else can read what goes early. */
+const OPEN = /tunnel open .*"early":false/;
 
 interface Cast {
   readonly stage: Stage;
@@ -54,7 +58,12 @@ async function inBadHands(
   const relay = await LyingRelay.takeOver(stage);
   const connector = await stage.connector().ready();
   const startAgent = () => stage.agent().ready();
-  await play({ stage, relay, startAgent, connector, local });
+  try {
+    await play({ stage, relay, startAgent, connector, local });
+  } catch (error) {
+    console.error(stage.logs());
+    throw error;
+  }
 }
 
 /** Honest again: everything works, so nobody was harmed for good. */
@@ -96,7 +105,7 @@ Deno.test("a tunnel that is forwarded to the wrong connector does not open", () 
     const agent = await cast.startAgent();
     assert.equal(await exchange(local, SECRET), "");
     await agent.logs(/tunnel closed.*its certificate is (another|for connector \\"other\\")/);
-    assert.doesNotMatch(agent.text, /tunnel open/);
+    assert.doesNotMatch(agent.text, OPEN);
     assert.equal(touched, 0, "nothing has come to the wrong service");
     await worksAgain(cast);
   }, {
@@ -127,7 +136,7 @@ Deno.test("a tunnel whose ends are swapped does not open: an agent's packets com
     const agent = await cast.startAgent();
     assert.equal(await exchange(local, SECRET, { withinMs: 3_000 }), "");
     assert.ok(came > 0, "the agent tried");
-    assert.doesNotMatch(agent.text, /tunnel open/);
+    assert.doesNotMatch(agent.text, OPEN);
     await agent.stop();
     await cast.startAgent();
     await worksAgain(cast);
@@ -198,14 +207,14 @@ Deno.test("injected rubbish changes nothing: random bytes, cut packets, flipped 
         flipped[next() % flipped.length]! ^= 1 << next() % 8;
         for (const end of ["agent", "connector"] as const) {
           const to = relay.known(end, end === "agent" ? "alice" : "home");
-          // The first real packet comes first: before it there is no connection that could be disturbed.
+          // The first real packets come first: before them there is no connection that could be disturbed.
           if (!to || injected < 4) continue;
           for (const rubbish of [noise, cut, flipped, new Uint8Array(0)]) {
             relay.seal(to, id, rubbish);
           }
           relay.raw(to, new Uint8Array([0x02, 1, 2, 3]));
         }
-        injected++;
+        if (relay.ends.has(id)) injected++;
         sealed(came);
       },
     };
@@ -240,7 +249,7 @@ Deno.test("a relay that makes itself a connector's certificate is refused by an 
     );
     assert.match(agent.text, /postern forget .* connector home/, "it says what to do");
     assert.deepEqual(heard, [], "the relay has read nothing");
-    assert.doesNotMatch(agent.text, /tunnel open/);
+    assert.doesNotMatch(agent.text, OPEN);
     await worksAgain(cast);
   }));
 
@@ -278,8 +287,8 @@ Deno.test("a relay that makes itself an agent's certificate is refused by a conn
     const { connection, ended } = relay.impersonateAgent(home, {
       id,
       minted,
-      request: new Uint8Array([...request, ...new TextEncoder().encode(SECRET)]),
-      heard: (text) => heard.push(text),
+      requests: [new Uint8Array([...request, ...new TextEncoder().encode(SECRET)])],
+      heard: (bytes) => heard.push(decodeUtf8(bytes)),
     });
     const fair = honest(relay);
     relay.lie = {
@@ -292,4 +301,58 @@ Deno.test("a relay that makes itself an agent's certificate is refused by a conn
     await connector.logs(/error Cannot trust agent \\?"alice\\?" as its key has changed/);
     assert.deepEqual(heard, [], "the service has answered nothing");
     await worksAgain(cast);
+  }));
+
+Deno.test("the connector denies by itself what its agent was not granted, what it does not offer, and what is no name", () =>
+  inBadHands(async (cast) => {
+    const { relay, connector } = cast;
+    const minted = await relay.mint("agent", "bob");
+    const home = await relay.victim("connector", "home");
+    const id = "0123456789abcdef";
+    relay.announce(id, { connector: home, agent: minted.identity, services: ["web", "nowhere"] });
+    const header = (service: string) => encodeFlowHeader({ kind: "tcp", service });
+    const raw = (length: number, name: string) =>
+      concatBytes(new Uint8Array([1, 1, 0, length]), encodeUtf8(name));
+    // In each, what follows the header must reach nobody.
+    const asked: readonly (readonly [Uint8Array, string, RegExp?])[] = [
+      [header("ssh"), "not-granted", /agent "bob" is not granted it/],
+      [header("nowhere"), "unknown-service", /connector "home" does not offer it/],
+      [encodeFlowHeader({ kind: "udp", service: "web" }), "wrong-kind|unknown-service"],
+      [raw(13, "../etc/passwd"), "malformed", /not of a-z, 0-9 and -/],
+      [raw(4, "web\0"), "malformed"],
+      [raw(3, "WEB"), "malformed"],
+      [raw(64, "w".repeat(64)), "malformed", /64 bytes is not 1 to 63/],
+      [raw(255, "w".repeat(255)), "malformed"],
+      [raw(0, ""), "malformed"],
+      [new Uint8Array([9, 1, 0, 3]), "malformed", /flow version 9/],
+      [new Uint8Array([1, 7, 0, 3]), "malformed", /flow kind 7/],
+      [header("web"), "open"],
+    ];
+    const heard = asked.map((): Uint8Array => new Uint8Array(0));
+    const { connection } = relay.impersonateAgent(home, {
+      id,
+      minted,
+      requests: asked.map(([request]) => concatBytes(request, encodeUtf8("x"))),
+      heard: (bytes, flow) => heard[flow] = concatBytes(heard[flow]!, bytes),
+    });
+    relay.lie = {
+      connect: () => {},
+      sealed: (came) => came.id === id && relay.deliver(connection, came.packet, "connector"),
+    };
+    await eventually(
+      "an answer to each",
+      () => heard.every((bytes) => decodeFlowAnswer(bytes).state === "done") ? true : undefined,
+      {
+        withinMs: 10_000,
+      },
+    );
+    for (const [index, [, wanted, words]] of asked.entries()) {
+      const answer = decodeFlowAnswer(heard[index]!);
+      assert.ok(answer.state === "done");
+      const got = answer.value.open ? "open" : answer.value.refusal;
+      assert.ok(wanted.split("|").includes(got), `flow ${index}: ${got}, not ${wanted}`);
+      if (words && !answer.value.open) assert.match(answer.value.message, words);
+    }
+    assert.match(connector.text, /flow refused.*"service":"ssh","agent":"bob"/);
+    assert.equal(connector.ended, false);
   }));
