@@ -19,7 +19,7 @@ export function selfCommand(env: (name: string) => string | undefined): string {
 /** A hint as a sentence, with `postern` in it as what this person has to type. */
 function localized(text: string, self: string): string {
   const hint = text.startsWith("postern ") ? text : text.charAt(0).toUpperCase() + text.slice(1);
-  return self === "postern" ? hint : hint.replace(/(^|[\s`])postern(?= [a-z-])/g, `$1${self}`);
+  return self === "postern" ? hint : hint.replace(/(^|[\s`(])postern(?= [a-z-])/g, `$1${self}`);
 }
 
 /** Takes the command's name out of argv: flags that every command has may stand before it. */
