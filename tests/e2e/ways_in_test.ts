@@ -189,6 +189,9 @@ Deno.test({
       assert.equal(await agent.stop(), 0, agent.output());
       const alone = await ssh("echo", "alone");
       assert.equal(alone.stdout, "alone\n", alone.stderr);
+      // Two at once: one of them runs the agent, and neither ends the other.
+      const both = await Promise.all([ssh("sleep 1; echo", "slow"), ssh("echo", "quick")]);
+      assert.deepEqual(both.map(({ stdout }) => stdout), ["slow\n", "quick\n"], scene.logs());
       // It remembered nothing: what the agent was told before is still there.
       const settings = JSON.parse(await Deno.readTextFile(`${agentState}/settings.json`));
       assert.equal(settings.socks, socks);
