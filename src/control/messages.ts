@@ -149,7 +149,7 @@ export const RELAY_SCHEMAS = {
   /**
    * Answers hello. `now` is the relay's clock; `observeKey` and `observePorts` serve address discovery; `services`
    * is what this agent may open (the first 256 by name) or this connector was invited to offer; early data older than `maxEarlyAgeMs` is
-   * served only after the handshake.
+   * served only after the handshake; `early` is what became of hello, as far as it came as early data.
    */
   welcome: v.object({
     type: v.literal("welcome"),
@@ -161,6 +161,7 @@ export const RELAY_SCHEMAS = {
     observePorts: PortsSchema,
     services: ServicesSchema,
     maxEarlyAgeMs: DurationSchema,
+    early: v.optional(v.picklist(["accepted", "refused", "none"]), "none"),
   }),
   /** Answers register: what the connector offers from now on, and what it was never invited to offer. */
   registered: v.object({

@@ -80,6 +80,8 @@ interface RelayClient {
   channel: FrameChannel | undefined;
   /** A hello that came early and has to wait for the handshake. */
   held: Hello | undefined;
+  /** Was its hello early, and acted on? */
+  early: "accepted" | "refused" | "none";
 }
 
 type Hello = ClientMessageOf<"hello">;
@@ -113,6 +115,7 @@ export class RelayClients {
       session: undefined,
       channel: undefined,
       held: undefined,
+      early: "none",
     };
     return {
       established: () => this.#established(client),
@@ -292,8 +295,10 @@ export class RelayClients {
           reason: decision.reason,
         });
         client.held = hello;
+        client.early = "refused";
         return;
       }
+      client.early = "accepted";
     }
     this.#serve(client, hello);
   }
@@ -305,6 +310,15 @@ export class RelayClients {
     const facts = this.#options.welcome();
     // Whoever has just joined, or was just granted something, comes sooner than the next look at the store.
     this.#options.refreshPolicy();
+    // Before welcome: requests that came with a hello that had to wait go to the registry right behind it.
+    this.#registry.tell({
+      type: "open",
+      session: client.id,
+      identity: { kind, name, pin, serverName: serverNameOf({ kind, name, networkId }) },
+      instance: hello.instance,
+      attempt: hello.attempt,
+      address: client.connection.peer,
+    });
     client.session?.tell({
       type: "welcome",
       welcome: {
@@ -316,6 +330,7 @@ export class RelayClients {
         observePorts: facts.observePorts,
         services: this.#machine.servicesFor(kind, name),
         maxEarlyAgeMs: MAX_EARLY_AGE_MS,
+        early: client.early,
       },
     });
     this.#options.log.info("client joined", {
@@ -323,14 +338,6 @@ export class RelayClients {
       name,
       address: client.connection.peer.key,
       software: hello.software,
-    });
-    this.#registry.tell({
-      type: "open",
-      session: client.id,
-      identity: { kind, name, pin, serverName: serverNameOf({ kind, name, networkId }) },
-      instance: hello.instance,
-      attempt: hello.attempt,
-      address: client.connection.peer,
     });
   }
 

@@ -131,6 +131,11 @@ export class RelayLink {
     return this.#state === "connected" || this.#current?.early === true;
   }
 
+  /** What became of this connection's early data; null before the relay has said it. */
+  get earlyData(): EarlyDataState | null {
+    return this.#state === "connected" ? this.#earlyData : null;
+  }
+
   /** Why it is not connected, in words. */
   get reason(): string | null {
     return this.#reason;
@@ -171,7 +176,7 @@ export class RelayLink {
       state: this.#state,
       address: this.#address?.key ?? null,
       rttMs: this.#current?.connection.rttMs() ?? null,
-      earlyData: this.#state === "connected" ? this.#earlyData : null,
+      earlyData: this.earlyData,
       connectMs: this.#connectMs,
       reason: this.#reason,
       retryInMs: waiting ? Math.max(0, this.#retryAt - this.#options.clock.now()) : null,
@@ -248,10 +253,8 @@ export class RelayLink {
     if (!this.#attempts.has(attempt)) return;
     if (this.#current?.attempt === attempt) {
       // What was sent early and refused, QUIC has sent again by itself.
-      this.#earlyData = connection.resumed ? "accepted" : "refused";
       return;
     }
-    this.#earlyData = "none";
     this.#begin({ attempt, connection, address, early: false, issuedAt: null });
   }
 
@@ -332,11 +335,17 @@ export class RelayLink {
         this.#reason = null;
         this.#connectMs = performance.now() -
           (this.#startedAt.get(this.#current?.attempt ?? -1) ?? performance.now());
+        // What never came as early data, as TLS did not take it, the relay does not know of.
+        this.#earlyData = !this.#current?.early
+          ? "none"
+          : output.welcome.early === "accepted"
+          ? "accepted"
+          : "refused";
         this.#welcomed(output.welcome, output.elapsedMs);
         this.#options.log.info("connected to relay", {
           relay: this.#address?.key,
           ms: Math.round(this.#connectMs),
-          early: this.#current?.early === true,
+          early: this.#earlyData,
         });
         this.#options.output(output);
         this.#options.usable();

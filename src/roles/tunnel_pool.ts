@@ -44,7 +44,7 @@ export class TunnelPool {
   }
 
   get flowCount(): number {
-    return this.tunnels.reduce((sum, tunnel) => sum + tunnel.mux.flows.size, 0);
+    return this.tunnels.reduce((sum, tunnel) => sum + tunnel.mux.unfinished, 0);
   }
 
   /**
@@ -168,6 +168,8 @@ export class TunnelPool {
       // One that began early is open already; the relay has caught up with it.
       if (tunnel?.peer === connector) {
         tunnel.services = services;
+        // What the relay was not ready to forward it has dropped.
+        if (client.link.earlyData === "refused") tunnel.resendFlight();
         client.wiring.peerSeen(tunnelId, grant.observed);
       } else if (tunnel) {
         tunnel.close(`the relay leads to "${connector}" instead of "${tunnel.peer}"`);

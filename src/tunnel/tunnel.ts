@@ -219,6 +219,11 @@ export class Tunnel {
     this.#connection.touched();
   }
 
+  /** Sends the first packets once more: they have surely not arrived. Nothing where the handshake is over. */
+  resendFlight(): void {
+    if (!this.closed && !this.#connection.established) this.egress.resendFlight();
+  }
+
   /** No new flows at either end. */
   drain(graceMs: number): void {
     this.mux.drain();

@@ -59,6 +59,7 @@ export const RELAY_SAMPLES: { [Type in RelayMessage["type"]]: RelayMessageOf<Typ
     observePorts: [4433, 4434],
     services: ["web"],
     maxEarlyAgeMs: 10_000,
+    early: "none",
   },
   registered: { type: "registered", services: ["web"], refused: ["ssh"] },
   incoming: {

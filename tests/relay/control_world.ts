@@ -242,6 +242,7 @@ export class ControlWorld {
             observePorts: [],
             services: this.#registry!.servicesFor(client.kind, client.name),
             maxEarlyAgeMs: 10_000,
+            early: "none",
           },
         });
       } else if (output.type === "request" && output.request.type !== "renew") {
