@@ -77,6 +77,13 @@ export class Mux implements FlowHost {
     return this.#flows;
   }
 
+  /** Flows worth waiting for before the end; a UDP flow has none of its own. */
+  get unfinished(): number {
+    let sum = 0;
+    for (const { kind } of this.#flows.values()) if (kind === "tcp") sum++;
+    return sum;
+  }
+
   get bytesIn(): number {
     let sum = this.#pastIn;
     for (const flow of this.#flows.values()) sum += flow.bytesIn;

@@ -81,6 +81,11 @@ export function flowMetrics(flows: FlowLedger): Metric[] {
       "Open flows that nothing moves in: this end's application does not take, or the tunnel does not",
       byLabel("by", stalled),
     ),
+    counter(
+      "postern_flow_dropped_packets_total",
+      "Packets of UDP flows that were dropped at this end: the path, a flow or its socket took no more, or there was no such flow",
+      byLabel("reason", { ...flows.udpDrops }),
+    ),
     gauge("postern_tunnels", "Tunnels that are open, by the path in use", byLabel("path", tunnels)),
     counter(
       "postern_tunnel_path_changes_total",

@@ -267,7 +267,7 @@ class Connector {
 
   #flowCount(): number {
     let sum = 0;
-    for (const { tunnel } of this.#tunnels.values()) sum += tunnel?.mux.flows.size ?? 0;
+    for (const { tunnel } of this.#tunnels.values()) sum += tunnel?.mux.unfinished ?? 0;
     return sum;
   }
 

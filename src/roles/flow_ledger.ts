@@ -3,7 +3,7 @@
  * another path, and when a flow ends. The data path does nothing for it.
  * @module
  */
-import type { FlowEnd } from "../mux/mod.ts";
+import type { FlowEnd, UdpDrops } from "../mux/mod.ts";
 import type { Tunnel } from "../tunnel/mod.ts";
 
 /** Services that are counted by name; a network has far fewer, and what comes beyond is counted together. */
@@ -41,6 +41,7 @@ export class FlowLedger {
   readonly #totals = new Map<string, Record<FlowPath, Counted>>();
   readonly #ended = new Map<string, number>();
   #pathChanges = 0;
+  #pastDrops: UdpDrops = { queue: 0, backlog: 0, waiting: 0, unknown: 0 };
 
   /** Counts a tunnel's flows from now on; its direct side exists already. */
   follow(tunnel: Tunnel): void {
@@ -68,8 +69,19 @@ export class FlowLedger {
 
   /** The tunnel is over; flows that still end are counted. */
   forget(tunnel: Tunnel): void {
-    this.#followed.get(tunnel)?.unfollow?.();
+    const followed = this.#followed.get(tunnel);
+    if (!followed) return;
+    followed.unfollow?.();
+    this.#pastDrops = addDrops(this.#pastDrops, tunnel.mux.udpDrops);
     this.#followed.delete(tunnel);
+  }
+
+  /** Packets of UDP flows that were dropped at this end, by reason. */
+  get udpDrops(): UdpDrops {
+    return this.#followed.keys().reduce(
+      (sum, tunnel) => addDrops(sum, tunnel.mux.udpDrops),
+      this.#pastDrops,
+    );
   }
 
   /** How often tunnels have moved to another path. */
@@ -116,4 +128,13 @@ export class FlowLedger {
     const known = this.#totals.has(service) || this.#ended.has(service);
     return known || this.#totals.size < MAX_SERVICES ? service : REST;
   }
+}
+
+function addDrops(a: Readonly<UdpDrops>, b: Readonly<UdpDrops>): UdpDrops {
+  return {
+    queue: a.queue + b.queue,
+    backlog: a.backlog + b.backlog,
+    waiting: a.waiting + b.waiting,
+    unknown: a.unknown + b.unknown,
+  };
 }

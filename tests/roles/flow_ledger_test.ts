@@ -7,9 +7,11 @@ import type { Tunnel } from "../../src/tunnel/mod.ts";
 class FakeTunnel {
   path: "direct" | "relayed" = "relayed";
   isOpen = true;
-  readonly mux: { flows: Map<number, FlowEnd>; onFlowEnd: Mux["onFlowEnd"] } = {
+  readonly udpDrops = { queue: 0, backlog: 0, waiting: 0, unknown: 0 };
+  readonly mux: Pick<Mux, "onFlowEnd" | "udpDrops"> & { flows: Map<number, FlowEnd> } = {
     flows: new Map(),
     onFlowEnd: undefined,
+    udpDrops: this.udpDrops,
   };
   readonly listeners = new Set<() => void>();
   readonly direct = {
@@ -122,4 +124,16 @@ Deno.test("FlowLedger does keep its tables small whatever names come", () => {
   assert.ok(totals.length <= 2 * 513, `${totals.length}`);
   assert.equal(totals.reduce((sum, { bytesIn }) => sum + bytesIn, 0), 2_000);
   assert.ok(ledger.ended.size <= 513);
+});
+
+Deno.test("FlowLedger does count dropped packets of tunnels that live and of those that are over", () => {
+  const ledger = new FlowLedger();
+  const [one, two] = [new FakeTunnel(), new FakeTunnel()];
+  for (const tunnel of [one, two]) ledger.follow(tunnel.asTunnel);
+  one.udpDrops.queue = 3;
+  two.udpDrops.queue = 4;
+  two.udpDrops.unknown = 1;
+  ledger.forget(two.asTunnel);
+  ledger.forget(two.asTunnel);
+  assert.deepEqual(ledger.udpDrops, { queue: 7, backlog: 0, waiting: 0, unknown: 1 });
 });
