@@ -10,6 +10,7 @@ import { type ConnectionHost, QuicConnection } from "./connection.ts";
 import type { ConnectionHandler, Egress } from "./connection_types.ts";
 import { CONNECTION_ID_LENGTH, connectionIdKey, isInitial, packetKey } from "./connection_id.ts";
 import { EngineConnection, type NativeConfig } from "./engine.ts";
+import { type NewcomerLimits, Newcomers } from "./newcomers.ts";
 import { TrainBuilder } from "./train_builder.ts";
 
 /**
@@ -51,13 +52,20 @@ export interface EndpointCounters {
   unknownConnection: number;
   /** Packets that are no QUIC v1 packets. */
   malformed: number;
-  /** Newcomers turned away as the process holds as many connections as it may. */
+  /** Newcomers turned away as the process holds as many connections or handshakes as it may. */
   full: number;
+  /** Newcomers asked to show first that they are where they say. */
+  retried: number;
 }
 
 /** The QUIC connections of one process. */
 export class QuicEndpoint implements ConnectionHost {
-  readonly counters: EndpointCounters = { unknownConnection: 0, malformed: 0, full: 0 };
+  readonly counters: EndpointCounters = {
+    unknownConnection: 0,
+    malformed: 0,
+    full: 0,
+    retried: 0,
+  };
   readonly #byKey = new Map<number, QuicConnection>();
   readonly #keysOf = new Map<QuicConnection, Set<number>>();
   /** Woken connections, in the order in which they get their turn. */
@@ -66,10 +74,20 @@ export class QuicEndpoint implements ConnectionHost {
   readonly #touched = new Set<QuicConnection>();
   readonly #builder = new TrainBuilder();
   readonly #loopTurn = new LoopTurn();
+  readonly #newcomers: Newcomers;
   #acceptor: Acceptor | undefined;
   #scheduled = false;
   #madeThisTurn = 0;
   #turnPending = false;
+
+  constructor(options: { newcomers?: NewcomerLimits } = {}) {
+    this.#newcomers = new Newcomers(options.newcomers);
+  }
+
+  /** Handshakes that others have begun and not finished. */
+  get handshakes(): number {
+    return this.#newcomers.count;
+  }
 
   /** Starts accepting newcomers. */
   listen(acceptor: Acceptor): void {
@@ -129,6 +147,7 @@ export class QuicEndpoint implements ConnectionHost {
     from: Address,
     local: Address,
     options: AcceptOptions,
+    retried?: { id: Uint8Array; original: Uint8Array },
   ): QuicConnection | undefined {
     if (!isInitial(packet)) {
       this.counters.malformed++;
@@ -138,8 +157,8 @@ export class QuicEndpoint implements ConnectionHost {
       this.counters.full++;
       return undefined;
     }
-    const id = this.#newId();
-    const native = EngineConnection.accept(id, undefined, local, from, options.config);
+    const id = retried?.id ?? this.#newId();
+    const native = EngineConnection.accept(id, retried?.original, local, from, options.config);
     // The handler wants the connection, and the connection the handler: it is looked up at each call.
     let handler: ConnectionHandler = {};
     const connection = new QuicConnection(native, this, {
@@ -253,8 +272,47 @@ export class QuicEndpoint implements ConnectionHost {
 
   #stranger(packet: Uint8Array, from: Address, local: Address): void {
     const options = isInitial(packet) ? this.#acceptor?.(packet, from, local) : undefined;
-    if (options) this.accept(packet, from, local, options);
-    else this.counters.unknownConnection++;
+    if (!options) {
+      this.counters.unknownConnection++;
+      return;
+    }
+    const verdict = this.#newcomers.judge(packet, from, Date.now());
+    if (verdict.type === "drop") this.counters[verdict.why]++;
+    else if (verdict.type === "retry") {
+      this.counters.retried++;
+      // Smaller than what it answers, so nobody is flooded through us; where the socket is full it is lost.
+      const { datagram } = verdict;
+      options.egress.transmit(local, from, datagram, datagram.length);
+    } else this.#admit(packet, from, local, { options, retried: verdict.retried });
+  }
+
+  #admit(
+    packet: Uint8Array,
+    from: Address,
+    local: Address,
+    how: { options: AcceptOptions; retried: { id: Uint8Array; original: Uint8Array } | undefined },
+  ): void {
+    const { options, retried } = how;
+    let ended = () => {};
+    const connection = this.accept(packet, from, local, {
+      ...options,
+      handler: (connection) => {
+        const handler = options.handler(connection);
+        return {
+          ...handler,
+          established: () => {
+            ended();
+            handler.established?.();
+          },
+          closed: (reason) => {
+            ended();
+            handler.closed?.(reason);
+          },
+        };
+      },
+    }, retried);
+    if (!connection || connection.closed) return;
+    ended = this.#newcomers.begin(from.host, () => connection.abandon());
   }
 
   #newId(): Uint8Array {

@@ -31,7 +31,33 @@ export type NativeStats = Stats;
 interface Engine {
   readonly Config: ConfigConstructor;
   readonly Connection: ConnectionConstructor;
+  readonly PROTOCOL_VERSION: number;
+  retry(
+    scid: Uint8Array,
+    dcid: Uint8Array,
+    newScid: Uint8Array,
+    token: Uint8Array,
+    version: number,
+    out: Uint8Array,
+  ): number;
 }
 
-const { Config, Connection } = (binding as unknown as { default: Engine }).default;
+const { Config, Connection, PROTOCOL_VERSION, retry } =
+  (binding as unknown as { default: Engine }).default;
 export { Config as EngineConfig, Connection as EngineConnection };
+
+/**
+ * A Retry packet (RFC 9000 §17.2.5).
+ *
+ * @param parts.scid the client's own id, from its Initial packet
+ * @param parts.dcid the id that the client made up for the server
+ * @param parts.id the server's id from now on
+ */
+export function writeRetry(
+  parts: { scid: Uint8Array; dcid: Uint8Array; id: Uint8Array; token: Uint8Array },
+): Uint8Array<ArrayBuffer> {
+  const { scid, dcid, id, token } = parts;
+  // Header, three ids of 20 bytes at most, token, integrity tag.
+  const out = new Uint8Array(128 + token.length);
+  return out.subarray(0, retry(scid, dcid, id, token, PROTOCOL_VERSION, out));
+}

@@ -10,4 +10,5 @@ export * from "./describe_close.ts";
 export * from "./endpoint.ts";
 export type { NativeConfig, NativePathEvent } from "./engine.ts";
 export * from "./migration.ts";
+export { NEWCOMER_LIMITS, type NewcomerLimits } from "./newcomers.ts";
 export * from "./stream.ts";

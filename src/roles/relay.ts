@@ -32,9 +32,6 @@ const DRAIN_MS = 200;
 /** Between looks at the relay's own certificate, in milliseconds. */
 const CERTIFICATE_INTERVAL = 3_600_000;
 
-/** Handshakes under way at a time; more are dropped, and come again by QUIC's own retransmission. */
-const MAX_HANDSHAKES = 2_000;
-
 /**
  * Runs a relay until its signal is aborted.
  *
@@ -115,35 +112,12 @@ async function run(options: RelayOptions, admin: AdminServer | undefined): Promi
       }),
     });
     cleanUps.push(() => clients.stop());
-    let handshakes = 0;
     const egress = socketEgress(socket);
-    endpoint.listen(() => {
-      if (handshakes >= MAX_HANDSHAKES) return undefined;
-      return {
-        config,
-        egress,
-        handler: (connection) => {
-          handshakes++;
-          let pending = true;
-          const settled = () => {
-            if (pending) handshakes--;
-            pending = false;
-          };
-          const handler = clients.handlerOf(connection);
-          return {
-            ...handler,
-            established: () => {
-              settled();
-              handler.established?.();
-            },
-            closed: (reason) => {
-              settled();
-              handler.closed?.(reason);
-            },
-          };
-        },
-      };
-    });
+    endpoint.listen(() => ({
+      config,
+      egress,
+      handler: (connection) => clients.handlerOf(connection),
+    }));
     const demultiplexer = new Demultiplexer({
       quic: (data, segmentSize, from) => endpoint.ingest(data, segmentSize, from, socket.local),
       sealed: (data, segmentSize, from) => forwarder.sealed(data, segmentSize, from),
@@ -193,6 +167,7 @@ async function run(options: RelayOptions, admin: AdminServer | undefined): Promi
           unknownKind: demultiplexer.dropped.unknown,
           unknownConnection: endpoint.counters.unknownConnection,
           malformedQuic: endpoint.counters.malformed,
+          tooManyHandshakes: endpoint.counters.full,
           observe: observers.dropped,
         },
       };

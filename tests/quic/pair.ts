@@ -9,6 +9,7 @@ import {
   createQuicConfig,
   type Credentials,
   type Egress,
+  type NewcomerLimits,
   QuicConnection,
   QuicEndpoint,
   type QuicSettings,
@@ -22,6 +23,7 @@ export interface PairOptions {
   /** Decides about each datagram; `false` loses it. */
   readonly deliver?: (toServer: boolean, datagram: Uint8Array) => boolean;
   readonly settings?: Partial<QuicSettings>;
+  readonly newcomers?: NewcomerLimits;
 }
 
 /** Both ends, and a way to end them. */
@@ -29,6 +31,7 @@ export interface Pair {
   readonly client: QuicConnection;
   readonly server: Promise<QuicConnection>;
   readonly established: Promise<void>;
+  readonly serverEnd: QuicEndpoint;
   close(): void;
 }
 
@@ -71,7 +74,7 @@ export async function createPair(options: PairOptions = {}): Promise<Pair> {
   const clientAt = addressOf("127.0.0.1", 1001);
   const serverAt = addressOf("127.0.0.1", 1002);
   const clientEnd = new QuicEndpoint();
-  const serverEnd = new QuicEndpoint();
+  const serverEnd = new QuicEndpoint(options.newcomers ? { newcomers: options.newcomers } : {});
   const server = Promise.withResolvers<QuicConnection>();
   const established = Promise.withResolvers<void>();
   let over = false;
@@ -116,6 +119,7 @@ export async function createPair(options: PairOptions = {}): Promise<Pair> {
     client,
     server: server.promise,
     established: established.promise,
+    serverEnd,
     close() {
       over = true;
       clientEnd.close("");
