@@ -146,7 +146,7 @@ Deno.test("Mux stops reading from a client whose service does not read", async (
   let got = 0;
   const muxes = await createMuxes(async (conn) => {
     await release.promise;
-    got = await readAll(conn);
+    got += await readAll(conn);
     conn.close();
   });
   const { near, done } = await muxes.connect("web");
@@ -161,12 +161,21 @@ Deno.test("Mux stops reading from a client whose service does not read", async (
   await new Promise((resolve) => setTimeout(resolve, 300));
   assert.equal(written, stalledAt);
   assert.ok(stalledAt < 32 << 20, `took ${stalledAt} bytes for a service that reads nothing`);
+  const stalledBy = (mux: Mux) => [...mux.flows.values()].map((flow) => flow.stalledBy);
+  assert.deepEqual(stalledBy(muxes.connectorMux()), ["application"], "the service holds it up");
+  assert.deepEqual(stalledBy(muxes.agentMux), ["tunnel"]);
+  // One that nobody says anything on is idle, and not held up.
+  const idle = await muxes.connect("web");
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  assert.deepEqual(stalledBy(muxes.agentMux), ["tunnel", null]);
+  idle.near.close();
   release.resolve();
   await writer;
   assert.equal(await readAll(near), 0);
   await done;
   assert.equal(got, written);
   near.close();
+  await idle.done;
   await muxes.close();
 });
 

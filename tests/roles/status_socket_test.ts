@@ -209,6 +209,10 @@ Deno.test("askForPipe() joins two ends byte for byte, each way", async () => {
 });
 
 Deno.test("parseAsk() knows requests and nothing else", () => {
+  const forget = { ask: "forget", kind: "agent", name: "alice" };
+  assert.deepEqual(parseAsk({ ...forget, more: 1 }), forget);
+  assert.equal(parseAsk({ ...forget, kind: "relay" }), undefined);
+  assert.equal(parseAsk({ ...forget, name: "../x" }), undefined);
   assert.deepEqual(parseAsk({ ask: "status", extra: 1 }), { ask: "status" });
   assert.deepEqual(parseAsk(PING), PING);
   for (
@@ -228,4 +232,67 @@ Deno.test("parseAsk() knows requests and nothing else", () => {
   ) {
     assert.equal(parseAsk(wrong), undefined, JSON.stringify(wrong));
   }
+});
+
+Deno.test("serveStatus() lets a connection that carries a flow outlive it", async () => {
+  const state = Deno.makeTempDirSync();
+  const stop = new AbortController();
+  const over = Promise.withResolvers<void>();
+  const server = await serveStatus({
+    state,
+    signal: stop.signal,
+    answer: () =>
+      new RawAnswer({ connected: "ssh" }, async (pipe) => {
+        const buffer = new Uint8Array(64);
+        for (let n = await pipe.read(buffer); n !== null; n = await pipe.read(buffer)) {
+          await pipe.write(buffer.subarray(0, n));
+        }
+        over.resolve();
+      }),
+  });
+  const pipe = await askForPipe(state, { ask: "connect", service: "ssh" as Name });
+  stop.abort();
+  await server.finished;
+  await pipe.write(new TextEncoder().encode("still here"));
+  const buffer = new Uint8Array(64);
+  const count = await pipe.read(buffer);
+  assert.equal(new TextDecoder().decode(buffer.subarray(0, count!)), "still here");
+  pipe.close();
+  await over.promise;
+  Deno.removeSync(state, { recursive: true });
+});
+
+Deno.test("serveStatus() has room for askers beside many connections that carry flows", async () => {
+  const stop = Promise.withResolvers<void>();
+  await serving(
+    (ask) => ask.ask === "connect" ? new RawAnswer({}, () => stop.promise) : { fine: true },
+    async (state) => {
+      const pipes = [];
+      for (let i = 0; i < MAX_STATUS_CLIENTS + 4; i++) {
+        pipes.push(await askForPipe(state, { ask: "connect", service: "ssh" as Name }));
+      }
+      assert.deepEqual(await all(state, { ask: "status" }), [{ fine: true }]);
+      stop.resolve();
+      for (const pipe of pipes) pipe.close();
+    },
+  );
+});
+
+Deno.test("serveStatus() drops an answer whose asker has gone", async () => {
+  const asked = Promise.withResolvers<void>();
+  const gone = Promise.withResolvers<void>();
+  const dropped = Promise.withResolvers<void>();
+  await serving(async () => {
+    asked.resolve();
+    await gone.promise;
+    const run = () => Promise.reject(new Error("nobody is there"));
+    return new RawAnswer("x".repeat(4 << 20), run, () => dropped.resolve());
+  }, async (state) => {
+    const conn = await dialStatus({ kind: "unix", path: socketPathIn(state) });
+    await conn.write(new TextEncoder().encode('{"ask":"connect","service":"ssh"}\n'));
+    await asked.promise;
+    conn.close();
+    gone.resolve();
+    await dropped.promise;
+  });
 });
