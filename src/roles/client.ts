@@ -13,7 +13,6 @@ import {
   type StateFolder,
   type StateLock,
 } from "../identity/mod.ts";
-import { type SocketId } from "../path/mod.ts";
 import { type NativeConfig, QuicEndpoint } from "../quic/mod.ts";
 import { type DualSockets, openDualSockets } from "../sockets/mod.ts";
 import { type Tunnel } from "../tunnel/mod.ts";
