@@ -19,7 +19,8 @@ import { wantsColour } from "./terminal.ts";
 export const ADMIN_FLAG = valueFlag<HostPort>({
   value: "[HOST:]PORT",
   read: readHostPort({ defaultHost: "127.0.0.1" }),
-  help: "Serve /metrics (Prometheus), /healthz and /readyz over HTTP there",
+  help:
+    "Serve /metrics (Prometheus), /healthz (it lives) and /readyz (it can serve) over HTTP there; no password",
 });
 
 /** Flags of connector and agent. */
