@@ -31,11 +31,16 @@ const BUSY_MS: Millis = 1000;
 /** Between probes under traffic while packets come in: a quarter of the second that fail-over may take. */
 const BUSY_PROBE_MS: Millis = 250;
 /** Between probes as soon as nothing comes in (or a quarter of the round trip): three of them make a verdict. */
-const QUICK_PROBE_MS: Millis = 25;
-/** Nothing coming in for this long (or one and a half round trips) under traffic is worth a question. */
+const QUICK_PROBE_MS: Millis = 15;
+/**
+ * What we sent being unanswered for a round trip and this much is worth a question: QUIC acknowledges within 25 ms
+ * (RFC 9000 §18.2, max_ack_delay), and timers of busy machines are some milliseconds late.
+ */
+const ACK_SLACK_MS: Millis = 30;
+/** The least of it, for paths of no length. */
 const QUIET_MS: Millis = 50;
-/** Silence that means death: three and a half round trips and their variation, within these limits … */
-const DEAD_MIN_MS: Millis = 180;
+/** Silence that means death: three round trips and their variation, within these limits … */
+const DEAD_MIN_MS: Millis = 150;
 const DEAD_MAX_MS: Millis = 700;
 /** … with this many probes overdue, so that a few lost packets kill nothing. */
 const DEAD_MISSES = 3;
@@ -71,6 +76,8 @@ export type MonitorOutput =
     readonly to: Address;
     readonly datagram: Uint8Array;
   }
+  /** The other end has fallen silent under traffic: make sure of the other ways while it is found out why. Told once per silence. */
+  | { readonly type: "doubt"; readonly path: DirectPath }
   /** A probe was answered; `rtt` is smoothed. */
   | { readonly type: "alive"; readonly path: DirectPath; readonly rtt: Millis }
   /** Nothing came back for `quiet` milliseconds: leave it. Told once. */
@@ -94,6 +101,11 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
   #lastProbe: Millis = -Infinity;
   #lastReply: Millis = 0;
   #lastReceived: Millis = 0;
+  /** Since when something of ours is unanswered; `undefined` where nothing is. */
+  #waitingSince: Millis | undefined;
+  #doubted = false;
+  /** The round trip is from hearsay until the first answer. */
+  #measured = false;
   #rtt: Millis = 0;
   #rttVar: Millis = 0;
   #out: MonitorOutput[] = [];
@@ -118,7 +130,7 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
         this.#unanswered.clear();
         break;
       case "traffic":
-        if (input.received) this.#lastReceived = now;
+        this.#takeTraffic(input, now);
         if (state.name === "idle") this.#state = { ...state, name: "busy", until: now + BUSY_MS };
         else if (state.name === "busy" || state.name === "suspect") {
           this.#state = { ...state, until: now + BUSY_MS };
@@ -154,8 +166,23 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
     this.#lastProbe = -Infinity;
     this.#lastReply = now;
     this.#lastReceived = now;
+    this.#waitingSince = undefined;
+    this.#doubted = false;
+    this.#measured = false;
     this.#rtt = rtt;
     this.#rttVar = rtt / 2;
+  }
+
+  #takeTraffic({ sent, received }: Extract<MonitorInput, { type: "traffic" }>, now: Millis): void {
+    if (received) this.#heard(now);
+    if (sent) this.#waitingSince ??= now;
+  }
+
+  /** Something came in: whatever was asked before does not count as unanswered any more. */
+  #heard(now: Millis): void {
+    this.#lastReceived = now;
+    this.#waitingSince = undefined;
+    this.#doubted = false;
   }
 
   #answered(input: Extract<MonitorInput, { type: "reply" }>, now: Millis): void {
@@ -166,13 +193,22 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
     if (sentAt === undefined || !isSamePath(path, state.path)) return;
     this.#unanswered.clear();
     this.#lastReply = now;
-    this.#lastReceived = now;
-    // RFC 6298 §2.3
-    const rtt = now - sentAt;
-    this.#rttVar = 0.75 * this.#rttVar + 0.25 * Math.abs(this.#rtt - rtt);
-    this.#rtt = 0.875 * this.#rtt + 0.125 * rtt;
+    this.#heard(now);
+    this.#measure(now - sentAt);
     this.#out.push({ type: "alive", path: state.path, rtt: this.#rtt });
     if (state.name === "suspect") this.#state = { ...state, name: "busy" };
+  }
+
+  /** RFC 6298 §2.2 and §2.3; less variation to begin with, as what is known of the path says about the same. */
+  #measure(rtt: Millis): void {
+    if (this.#measured) {
+      this.#rttVar = 0.75 * this.#rttVar + 0.25 * Math.abs(this.#rtt - rtt);
+      this.#rtt = 0.875 * this.#rtt + 0.125 * rtt;
+    } else {
+      this.#measured = true;
+      this.#rtt = rtt;
+      this.#rttVar = rtt / 4;
+    }
   }
 
   #run(now: Millis): void {
@@ -192,6 +228,10 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
       this.#out.push({ type: "dead", path: state.path, quiet });
       return;
     }
+    if (state.name !== "idle" && !this.#doubted && this.#quietFrom() <= now) {
+      this.#doubted = true;
+      this.#out.push({ type: "doubt", path: state.path });
+    }
     const due = state.name === "idle" ? state.at : this.#nextProbe(state.name);
     if (due > now) return;
     this.#probe(state.path, now);
@@ -206,12 +246,17 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
   #nextProbe(name: "busy" | "suspect"): Millis {
     const quick = this.#lastProbe + Math.max(QUICK_PROBE_MS, this.#rtt / 4);
     if (name === "suspect") return quick;
-    const quietFrom = this.#lastReceived + Math.max(QUIET_MS, 1.5 * this.#rtt);
-    return Math.min(this.#lastProbe + BUSY_PROBE_MS, Math.max(quietFrom, quick));
+    return Math.min(this.#lastProbe + BUSY_PROBE_MS, Math.max(this.#quietFrom(), quick));
+  }
+
+  /** From when on the silence is odd. */
+  #quietFrom(): Millis {
+    if (this.#waitingSince === undefined) return Infinity;
+    return this.#waitingSince + Math.max(QUIET_MS, this.#rtt + ACK_SLACK_MS);
   }
 
   #replyWithin(): Millis {
-    return Math.max(1.5 * this.#rtt, this.#rtt + 4 * this.#rttVar) + 20;
+    return Math.max(1.25 * this.#rtt, this.#rtt + 4 * this.#rttVar) + 15;
   }
 
   /** When the oldest unanswered probe counts as missing. */
@@ -230,7 +275,7 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
       if (sentAt <= overdue) misses++;
     }
     if (first === undefined) return false;
-    const usual = 3.5 * this.#rtt + 4 * this.#rttVar;
+    const usual = 3 * this.#rtt + 4 * this.#rttVar;
     const limit = Math.min(Math.max(usual, DEAD_MIN_MS), DEAD_MAX_MS);
     const silent = now - this.#lastReceived >= limit;
     // After an idle time everything is long silent: the questions themselves must be old enough, too.

@@ -33,6 +33,7 @@ import {
   forgetProofs,
   freshlyValid,
   isProven,
+  NEVER,
   type Pair,
   probing,
 } from "./pair.ts";
@@ -194,7 +195,11 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
     if (!pair) return;
     pair.heardAt = now;
     if (asked.size >= BASE_MTU) {
-      pair.rtt = now - asked.sentAt;
+      // The other end may have kept the first probes until it had the key: the shortest of an attempt is the truest.
+      const rtt = now - asked.sentAt;
+      pair.rtt = pair.check.name === "valid" || pair.answeredAt === NEVER
+        ? rtt
+        : Math.min(pair.rtt, rtt);
       pair.answeredAt = now;
       if (pair.check.name === "valid") pair.check = freshlyValid(now);
       this.#judge(pair, now);

@@ -75,6 +75,8 @@ export type TunnelPathsOutput =
   | { readonly type: "mtu"; readonly path: DirectPath; readonly mtu: number }
   /** A direct path was left: tell address discovery to `refresh`, as perhaps our NAT gave us another address. */
   | { readonly type: "refresh" }
+  /** The other end is silent under traffic: see to it that the relayed path works, should it be needed. */
+  | { readonly type: "doubt"; readonly path: DirectPath }
   /** The smoothed round trip of the path in use. */
   | { readonly type: "rtt"; readonly path: DirectPath; readonly rtt: Millis }
   | Extract<
@@ -265,7 +267,7 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
 
   #drain(now: Millis): void {
     for (let out; (out = this.#monitor.poll());) {
-      if (out.type === "send") this.#out.push(out);
+      if (out.type === "send" || out.type === "doubt") this.#out.push(out);
       else if (out.type === "alive") {
         const { path, rtt } = out;
         const known = this.#proven.get(pathKey(path));

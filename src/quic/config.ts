@@ -63,9 +63,12 @@ const DATAGRAM_RECEIVE_QUEUE = 4096;
 const DATAGRAM_SEND_QUEUE = 256;
 
 /**
- * Connection ids that the peer may hold of ours: one in use, one for a probe, one for the way back, one spare.
+ * Paths that a connection may have in its life, as the engine never forgets one whose connection id it still holds: each
+ * new address of either end is one (a laptop that wakes up elsewhere, a NAT that has forgotten), coming back to a known one is
+ * none. At the bound the engine takes nothing from further addresses, and the connection ends by its idle timeout. The engine
+ * counts connection ids and paths with one limit; ids are given out as they are needed only.
  */
-const ACTIVE_CONNECTION_IDS = 4;
+const MAX_PATHS = 64;
 
 /**
  * The engine's configuration for one kind of connection. Peers must show a certificate of the same authority *in the
@@ -102,7 +105,7 @@ export function createQuicConfig(settings: QuicSettings): NativeConfig {
   config.setMaxStreamWindow(settings.maxStreamWindow);
   config.setInitialMaxStreamsBidi(settings.maxStreams);
   config.setInitialMaxStreamsUni(0);
-  config.setActiveConnectionIdLimit(ACTIVE_CONNECTION_IDS);
+  config.setActiveConnectionIdLimit(MAX_PATHS);
   config.setDisableActiveMigration(false);
   config.enableDgram(true, DATAGRAM_RECEIVE_QUEUE, DATAGRAM_SEND_QUEUE);
   config.setCcAlgorithmName(settings.congestion ?? "cubic");

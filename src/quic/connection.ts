@@ -25,6 +25,9 @@ export interface ConnectionHost {
   gone(connection: QuicConnection): void;
 }
 
+/** Connection ids that a peer gets at first: one in use, one for a probe, one for the way back, one spare. */
+const FIRST_IDS = 4;
+
 /** One QUIC connection. Made by `QuicEndpoint`. */
 export class QuicConnection {
   readonly native: NativeConnection;
@@ -38,6 +41,8 @@ export class QuicConnection {
   readonly #streams: StreamTable;
   readonly #sender: PacketSender;
   readonly #timer: EngineTimer;
+  /** Connection ids that the peer shall hold of ours; grows with each path that has used one up. */
+  #idsWanted = FIRST_IDS;
   #established = false;
   #closed = false;
 
@@ -228,6 +233,11 @@ export class QuicConnection {
     this.#sender.peer = peer;
   }
 
+  /** The connection has one more path: it has used up a connection id at either end. */
+  pathAdded(): void {
+    this.#idsWanted++;
+  }
+
   /** Ends at once, without telling the peer: the process is going away. */
   abandon(): void {
     if (!this.#closed) this.#finish();
@@ -242,6 +252,7 @@ export class QuicConnection {
         return;
       }
       if (!event) return;
+      if (event.type === "New") this.pathAdded();
       if (event.type === "PeerMigrated") {
         // The engine names the new path's two ends, ours first, whatever the fields are called.
         this.#sender.local = addressOf(event.old.host, event.old.port);
@@ -253,7 +264,7 @@ export class QuicConnection {
 
   #processIds(): void {
     const { native } = this;
-    while (native.sourceCidsLeft() > 0) {
+    while (native.activeSourceCids() < this.#idsWanted && native.sourceCidsLeft() > 0) {
       const id = this.#host.register(this);
       const token = crypto.getRandomValues(new BigUint64Array(2));
       native.newSourceCid(id, token[0]! << 64n | token[1]!, false);

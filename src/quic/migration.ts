@@ -12,13 +12,24 @@ import type { QuicConnection } from "./connection.ts";
  */
 export function probePath(connection: QuicConnection, local: Address, peer: Address): boolean {
   if (connection.closed) return false;
+  const known = isKnownPath(connection, local, peer);
   try {
     connection.native.probePath(local, peer);
   } catch {
     return false;
   }
+  if (!known) connection.pathAdded();
   flushPath(connection, local, peer);
   return true;
+}
+
+function isKnownPath(connection: QuicConnection, local: Address, peer: Address): boolean {
+  try {
+    connection.native.isPathValidated(local, peer);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Has the peer answered on that path? */

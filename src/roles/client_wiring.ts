@@ -152,6 +152,7 @@ export class ClientWiring {
       mac: hmac,
       random: randomBytes,
       disabled: noDirect,
+      doubted: () => link().poke(),
       ...(relayRtt === null ? {} : { relayRtt: 2 * relayRtt }),
     });
     flows.follow(tunnel);

@@ -166,6 +166,11 @@ export class RelayLink {
   networkChanged(): void {
     this.#reconnect.tell({ type: "wake" });
     this.#session.tell({ type: "check" });
+    this.poke();
+  }
+
+  /** Sends the relay a packet: where our NAT has given us another address, it learns it, and forwards to it and from it. */
+  poke(): void {
     this.#current?.connection.native.sendAckEliciting();
     this.#current?.connection.touched();
   }

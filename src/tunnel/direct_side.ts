@@ -84,6 +84,8 @@ export interface DirectSideOptions {
   readonly log: Logger;
   readonly mac: Mac;
   readonly random: RandomBytes;
+  /** The direct path may be broken, and the relay be needed at any moment. */
+  readonly doubted: () => void;
   /** This end wants no direct path. */
   readonly disabled: boolean;
   /** Guess ports where one NAT maps per destination. @default true */
@@ -328,6 +330,11 @@ export class DirectSide implements TunnelDirect {
       case "outcome":
         this.#outcomes.set(output.family, output.outcome);
         log.debug("no direct path", { family: output.family, outcome: output.outcome });
+        return;
+      case "doubt":
+        // Maybe our NAT has given us other addresses: the relay has to know before anything is sent through it.
+        this.#options.doubted();
+        this.#options.own.refresh();
         return;
       case "refresh":
         return this.#options.own.refresh();

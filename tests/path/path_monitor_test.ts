@@ -114,10 +114,34 @@ Deno.test("PathMonitor does not take a keep-alive and two questions lost in a ro
 });
 
 Deno.test("PathMonitor does go back to rest when a suspicion was wrong", () => {
-  const { monitor, now } = inState("suspect");
-  const out = runTo(monitor, now + 10_000);
+  const { monitor, now } = inState("busy");
+  const out = runTo(monitor, now + 10_000, { lose: 5 });
+  assert.ok(out.some(({ output }) => output.type === "doubt"));
   assert.ok(!out.some(({ output }) => output.type === "dead"));
   assert.equal(monitor.state.name, "idle");
+});
+
+Deno.test("PathMonitor does tell its doubt once per silence, well before its verdict", () => {
+  const { monitor } = inState("busy");
+  const out = runTo(monitor, 10_000, { deaf: 0 });
+  const [doubt, ...more] = out.filter(({ output }) => output.type === "doubt");
+  const dead = out.find(({ output }) => output.type === "dead");
+  assert.deepEqual(more, []);
+  assert.ok(
+    doubt && dead && doubt.at <= 180 && doubt.at < dead.at - 50,
+    `${doubt?.at} ${dead?.at}`,
+  );
+});
+
+Deno.test("PathMonitor does not doubt a path whose packets are answered, however seldom they go", () => {
+  const { monitor } = inState("busy");
+  for (let now = 500; now < 10_000; now += 900) {
+    tell(monitor, { type: "traffic", sent: true, received: false }, now);
+    const out = runTo(monitor, now + 65);
+    tell(monitor, { type: "traffic", sent: false, received: true }, now + 65);
+    out.push(...runTo(monitor, now + 800));
+    assert.ok(!out.some(({ output }) => output.type === "doubt"), `at ${now}`);
+  }
 });
 
 Deno.test("PathMonitor does wait longer while packets still come in, not for ever", () => {
@@ -133,13 +157,13 @@ Deno.test("PathMonitor does wait longer while packets still come in, not for eve
   assert.ok(deadAt && deadAt > 1000 && deadAt < 3500, `dead at ${deadAt}`);
 });
 
-Deno.test("PathMonitor does smooth the round trip and ignore answers from elsewhere", () => {
+Deno.test("PathMonitor does measure the round trip itself and ignore answers from elsewhere", () => {
   const monitor = create();
   const [asked] = probesIn(tell(monitor, { type: "use", path, rtt: 40 }, 0), theirs);
   const reply = replyTo(asked!);
   assert.deepEqual(tell(monitor, { type: "reply", reply, socket: 0, from: STRANGER }, 50), []);
   assert.deepEqual(tell(monitor, { type: "reply", reply, socket: 0, from: PEER }, 80), [
-    { type: "alive", path, rtt: 45 },
+    { type: "alive", path, rtt: 80 },
   ]);
 });
 
