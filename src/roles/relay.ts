@@ -113,11 +113,15 @@ async function run(options: RelayOptions, admin: AdminServer | undefined): Promi
     });
     cleanUps.push(() => clients.stop());
     const egress = socketEgress(socket);
-    endpoint.listen(() => ({
-      config,
-      egress,
-      handler: (connection) => clients.handlerOf(connection),
-    }));
+    /** Whoever comes then would be forgotten at once, and not know it: silence makes it ask again. */
+    let closing = false;
+    endpoint.listen(() =>
+      closing ? undefined : ({
+        config,
+        egress,
+        handler: (connection) => clients.handlerOf(connection),
+      })
+    );
     const demultiplexer = new Demultiplexer({
       quic: (data, segmentSize, from) => endpoint.ingest(data, segmentSize, from, socket.local),
       sealed: (data, segmentSize, from) => forwarder.sealed(data, segmentSize, from),
@@ -197,6 +201,7 @@ async function run(options: RelayOptions, admin: AdminServer | undefined): Promi
     log.info("draining", { clients: [...clients.sessions].length });
     clients.drain(DRAIN_MS);
     await sleep(DRAIN_MS, new AbortController().signal);
+    closing = true;
     await endpoint.closeInOrder("the relay is stopping", { withinMs: DRAIN_MS });
     endpoint.close("the relay is stopping");
     await server.finished;

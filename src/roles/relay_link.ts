@@ -42,6 +42,7 @@ import {
 import type { UdpSocket } from "../sockets/mod.ts";
 import { type ObserveFacts, observeFactsOf, type RelayTicket } from "./relay_ticket.ts";
 import { resolveHost } from "./resolve_host.ts";
+import { FirstFlight } from "./first_flight.ts";
 import { socketEgress } from "./socket_egress.ts";
 import type { EarlyDataState, RelayLinkStatus } from "./status.ts";
 
@@ -225,22 +226,33 @@ export class RelayLink {
     log.debug("connecting to relay", { relay: address.key });
     this.#startedAt.set(attempt, performance.now());
     const back = early ? this.#options.ticket?.forReturn() : undefined;
-    let connection: QuicConnection;
+    let connection: QuicConnection | undefined;
+    const flight = new FirstFlight(
+      socketEgress(socket),
+      () => connection === undefined || connection.packetsIn > 0,
+    );
     try {
       connection = endpoint.connect({
         ...(back ? { session: back.session } : {}),
         config: config(),
-        egress: socketEgress(socket),
+        egress: flight,
         local: socket.local,
         peer: address,
         serverName,
         handler: {
-          established: () => this.#established(attempt, address),
+          established: () => {
+            flight.stop();
+            this.#established(attempt, address);
+          },
           datagram: (data) => this.#datagram(attempt, data),
-          closed: (reason) => this.#closed(attempt, reason),
+          closed: (reason) => {
+            flight.stop();
+            this.#closed(attempt, reason);
+          },
         },
       });
     } catch (error) {
+      flight.stop();
       this.#reconnect.tell({ type: "failed", attempt, reason: String(error) });
       return;
     }
