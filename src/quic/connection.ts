@@ -9,6 +9,7 @@ import { Closing } from "./closing.ts";
 import type { ConnectionHandler, Egress } from "./connection_types.ts";
 import type { NativeConnection, NativePathEvent } from "./engine.ts";
 import { EngineTimer } from "./engine_timer.ts";
+import { LeftPaths } from "./left_paths.ts";
 import { PacketSender } from "./packet_sender.ts";
 import type { QuicStream } from "./stream.ts";
 import { StreamTable } from "./stream_table.ts";
@@ -41,6 +42,7 @@ export class QuicConnection {
   readonly #streams: StreamTable;
   readonly #sender: PacketSender;
   readonly #timer: EngineTimer;
+  readonly #left: LeftPaths;
   /** Connection ids that the peer shall hold of ours; grows with each path that has used one up. */
   #idsWanted = FIRST_IDS;
   #established = false;
@@ -76,6 +78,12 @@ export class QuicConnection {
       streamIds: () => this.#streams.ids(),
     });
     this.#timer = new EngineTimer(native, () => this.#lookAgain());
+    this.#left = new LeftPaths({
+      native,
+      egress: options.egress,
+      inUse: () => this.#sender,
+      packetsIn: () => this.packetsIn,
+    });
   }
 
   /** Our end of the path in use. */
@@ -127,7 +135,14 @@ export class QuicConnection {
   rttMs(): number | undefined {
     if (this.#closed) return undefined;
     const active = this.native.pathStats().find((path) => path.active);
-    return active && active.rtt > 0 ? active.rtt : undefined;
+    return active && measured(active.rtt);
+  }
+
+  #rttOf({ local, peer }: { local: Address; peer: Address }): number | undefined {
+    const path = this.native.pathStats().find(({ localHost, peerHost }) =>
+      peerHost.host === peer.host && peerHost.port === peer.port && localHost.port === local.port
+    );
+    return path && measured(path.rtt);
   }
 
   /** Opens a stream, or answers `undefined` while the peer allows no more (see {@linkcode streamCredit}). */
@@ -229,6 +244,9 @@ export class QuicConnection {
 
   /** The connection's path in use has changed (a migration, or the peer's NAT did it). */
   setPath(local: Address, peer: Address): void {
+    const { local: oldLocal, peer: oldPeer } = this.#sender;
+    const left = { local: oldLocal, peer: oldPeer };
+    this.#left.moved(left, { local, peer }, this.#rttOf(left));
     this.#sender.local = local;
     this.#sender.peer = peer;
   }
@@ -255,8 +273,10 @@ export class QuicConnection {
       if (event.type === "New") this.pathAdded();
       if (event.type === "PeerMigrated") {
         // The engine names the new path's two ends, ours first, whatever the fields are called.
-        this.#sender.local = addressOf(event.old.host, event.old.port);
-        this.#sender.peer = addressOf(event.new.host, event.new.port);
+        this.setPath(
+          addressOf(event.old.host, event.old.port),
+          addressOf(event.new.host, event.new.port),
+        );
       }
       this.#handler.path?.(event);
     }
@@ -285,10 +305,18 @@ export class QuicConnection {
     if (this.#closed) return;
     this.#closed = true;
     this.#timer.stop();
+    this.#left.stop();
     const reason = closeReasonOf(this.native, !this.#established);
     this.#streams.end();
     this.#sender.drop();
     this.#host.gone(this);
     this.#handler.closed?.(reason);
   }
+}
+
+/** Before the first answer on a path the engine tells its guess (RFC 9002 §6.2.2). */
+const INITIAL_RTT = 333;
+
+function measured(rtt: number): number | undefined {
+  return rtt > 0 && rtt !== INITIAL_RTT ? rtt : undefined;
 }

@@ -8,7 +8,6 @@
  */
 import type { Address } from "../core/mod.ts";
 import { isPathValidated, migrate, probePath, type QuicConnection } from "../quic/mod.ts";
-import { isRelayed } from "./sealed.ts";
 
 /** Two ends of a path, as QUIC names them. */
 export interface PathEnds {
@@ -18,7 +17,7 @@ export interface PathEnds {
 
 /** Moves the connection there; answers whether the engine could (it cannot without a spare connection id). */
 export function moveTo(connection: QuicConnection, { local, peer }: PathEnds): boolean {
-  const known = isRelayed(peer) || isPathValidated(connection, local, peer);
+  const known = isPathValidated(connection, local, peer);
   if (!known && !probePath(connection, local, peer)) return false;
   return migrate(connection, local, peer);
 }
