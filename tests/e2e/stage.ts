@@ -171,31 +171,47 @@ export class Stage implements AsyncDisposable {
 
   /** A connector, not waited for. */
   connector(
-    options: { invite?: string; services?: Readonly<Record<string, number>>; state?: string } = {},
+    options: {
+      invite?: string;
+      services?: Readonly<Record<string, number>>;
+      state?: string;
+      more?: Partial<CommonOptions & { relayPort: number; p2pPort: number }>;
+    } = {},
   ): StageRole {
     const services = Object.entries(options.services ?? {}).map(([name, port]) => tcp(name, port));
-    const { invite } = options;
+    const { invite, more } = options;
     return this.keep(
       new StageRole(
         "connector",
         options.state ?? this.path("connector"),
         (common) =>
-          runConnector({ ...common, services, ...(invite === undefined ? {} : { invite }) }),
+          runConnector({
+            ...common,
+            ...more,
+            services,
+            ...(invite === undefined ? {} : { invite }),
+          }),
       ),
     );
   }
 
   /** An agent, not waited for. */
   agent(
-    options: { invite?: string; forwards?: Readonly<Record<string, number>>; state?: string } = {},
+    options: {
+      invite?: string;
+      forwards?: Readonly<Record<string, number>>;
+      state?: string;
+      more?: Partial<CommonOptions>;
+    } = {},
   ): StageRole {
     const forwards = Object.entries(options.forwards ?? {}).map(([name, port]) => tcp(name, port));
-    const { invite } = options;
+    const { invite, more } = options;
     return this.keep(
       new StageRole(
         "agent",
         options.state ?? this.path("agent"),
-        (common) => runAgent({ ...common, forwards, ...(invite === undefined ? {} : { invite }) }),
+        (common) =>
+          runAgent({ ...common, ...more, forwards, ...(invite === undefined ? {} : { invite }) }),
       ),
     );
   }

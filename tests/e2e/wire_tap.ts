@@ -11,6 +11,12 @@ export interface TappedDatagram {
   readonly data: Uint8Array;
 }
 
+/** A datagram to the relay, and the socket that stands for its client there. */
+export interface HeldDatagram {
+  readonly data: Uint8Array;
+  readonly socket: Deno.DatagramConn;
+}
+
 /** Stands where clients believe the relay to be, and passes everything on to `relayPort`. */
 export class WireTap implements AsyncDisposable {
   /** Where clients shall look for the relay. */
@@ -24,6 +30,8 @@ export class WireTap implements AsyncDisposable {
   readonly #upstream = new Map<string, Deno.DatagramConn>();
   readonly #conns = new Set<Deno.Conn>();
   readonly #running: Promise<unknown>[] = [];
+  /** Kept back, while something is wanted as one piece. */
+  #held: { flight: HeldDatagram[]; known: Set<Deno.DatagramConn> } | undefined;
 
   constructor(stage: Stage, port: number) {
     this.port = port;
@@ -46,6 +54,29 @@ export class WireTap implements AsyncDisposable {
     return all.filter((data) => holds(data, needle)).length;
   }
 
+  /** From now on nothing that new clients say reaches the relay, until {@linkcode release}. */
+  hold(): void {
+    this.#held = { flight: [], known: new Set(this.#upstream.values()) };
+  }
+
+  /** Passes on what was held, in order, and answers it: what a client says before it has heard anything. */
+  async release(): Promise<readonly HeldDatagram[]> {
+    const flight = this.#held?.flight ?? [];
+    this.#held = undefined;
+    await this.sendAgain(flight);
+    return flight;
+  }
+
+  /** Says all of it to the relay: each from the address that it came from the first time, or from another socket. */
+  async sendAgain(flight: readonly HeldDatagram[], other?: Deno.DatagramConn): Promise<void> {
+    for (const { data, socket } of flight) await this.#toRelay(data, other ?? socket);
+  }
+
+  async #toRelay(data: Uint8Array, socket: Deno.DatagramConn): Promise<void> {
+    const to = { transport: "udp", hostname: "127.0.0.1", port: this.#relayPort } as const;
+    await socket.send(data, to).catch(() => {});
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#udp.close();
     this.#listener.close();
@@ -66,8 +97,8 @@ export class WireTap implements AsyncDisposable {
           this.#upstream.set(key, socket);
           this.#running.push(this.#fromRelay(socket, client));
         }
-        const to = { transport: "udp", hostname: "127.0.0.1", port: this.#relayPort } as const;
-        await socket.send(data, to).catch(() => {});
+        if (this.#held?.known.has(socket) === false) this.#held.flight.push({ data, socket });
+        else await this.#toRelay(data, socket);
       }
     } catch {
       // Closed at the end of the test.
