@@ -9,9 +9,10 @@ import { parseArgs } from "node:util";
 import { VERSION } from "../../src/core/version.ts";
 import { type Benchmark, formatTable, type Table, tableToJson } from "./benchmark.ts";
 import { pathsBenchmark } from "./paths.ts";
+import { returnBenchmark } from "./return.ts";
 import { tcpBenchmark } from "./tcp.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [tcpBenchmark, pathsBenchmark];
+const BENCHMARKS: readonly Benchmark[] = [tcpBenchmark, pathsBenchmark, returnBenchmark];
 
 const HELP = `deno task bench [-- NAME...] [--json] [--quick]
 
