@@ -33,13 +33,16 @@ export class KnownKeys {
     folder: StateFolder,
     options: { onError?: (error: unknown) => void } = {},
   ): Promise<KnownKeys> {
-    const text = await folder.readText(FILE) ?? "";
+    const text = await folder.readText(FILE);
     try {
-      return new KnownKeys(folder, PinTable.parse(text), options.onError ?? (() => {}));
+      const table = text === undefined ? new PinTable() : PinTable.parse(text);
+      return new KnownKeys(folder, table, options.onError ?? (() => {}));
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
       throw corruptFile(folder.file(FILE), error.message, {
-        next: "Correct that line, or remove it: its peer is then trusted anew at first contact",
+        next:
+          "Restore it from a backup, or correct it: a peer whose line is gone is trusted anew at " +
+          "first contact",
       });
     }
   }

@@ -33,6 +33,9 @@ const HEADING =
   "# Keys of peers that this machine knows: kind, name, SHA-256 of the public key, since when.\n" +
   "# A peer whose key has changed is refused. If the change is wanted: postern forget KIND NAME.\n";
 
+/** The last line: a file that was cut short would otherwise be a shorter list, and whoever is missing in it a stranger. */
+const ENDING = "# end";
+
 /** The known keys, in memory. Where they are kept is {@linkcode KnownKeys}'s business. */
 export class PinTable {
   #entries = new Map<string, PinEntry>();
@@ -77,13 +80,14 @@ export class PinTable {
       .map(({ kind, name, pin, since }) =>
         `${kind} ${name} ${pin} ${new Date(since).toISOString()}\n`
       )
-      .join("");
+      .join("") +
+      `${ENDING}\n`;
   }
 
   /**
    * Reads {@linkcode format} back.
    *
-   * @throws {SyntaxError} naming the line that is wrong
+   * @throws {SyntaxError} naming the line that is wrong, or saying that the end is missing
    */
   static parse(text: string): PinTable {
     const table = new PinTable();
@@ -101,6 +105,11 @@ export class PinTable {
             : `line ${index + 1} is not "kind name key since"`,
         );
       }
+    }
+    if (text.trimEnd().split("\n").at(-1)?.trim() !== ENDING) {
+      throw new SyntaxError(
+        `its last line, "${ENDING}", is missing, so it may have been cut short`,
+      );
     }
     return table;
   }

@@ -42,7 +42,7 @@ export class Database {
     try {
       sqlite = new DatabaseSync(path, { enableForeignKeyConstraints: true });
       const database = new Database(path, sqlite);
-      database.#prepareFile(options.check ?? false);
+      database.#prepareFile(options);
       return database;
     } catch (error) {
       sqlite?.close();
@@ -50,10 +50,15 @@ export class Database {
     }
   }
 
-  #prepareFile(check: boolean): void {
+  #prepareFile({ create = false, check = false }: { create?: boolean; check?: boolean }): void {
     const sqlite = this.#sqlite;
     sqlite.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
-    this.#checkVersion();
+    if (this.#checkVersion() === 0 && !create) {
+      // "missing", as a relay at its first start may be about to fill it: who can wait does.
+      throw new StateError("missing", `Cannot use ${quotePath(this.path)} as it is empty`, {
+        next: "Restore it from a backup; or start a new network in another folder with --state",
+      });
+    }
     // Write-ahead log: who reads (a running relay) and who writes (a command beside it) do not wait for each other.
     // FULL: what was answered as done (a revocation!) survives a power cut.
     sqlite.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");

@@ -55,13 +55,23 @@ Deno.test("PinTable.parse() gives a table or names the wrong line, for any text"
     try {
       PinTable.parse(text);
     } catch (error) {
-      ok(error instanceof SyntaxError && /^line \d+ is /.test(error.message));
+      ok(error instanceof SyntaxError && /^(line \d+ is |its last line)/.test(error.message));
     }
   }));
   throws(
     () => PinTable.parse(`agent a ${A} 2026-01-01T00:00:00Z\nagent a ${B} 2026-01-01T00:00:00Z`),
     /^SyntaxError: line 2 is a second key for agent "a"/,
   );
+});
+
+Deno.test("PinTable.parse() takes no part for the whole, wherever it was cut", () => {
+  const table = new PinTable();
+  for (const name of ["a", "b", "c"]) table.remember({ ...home(A), name: name as Name }, 0);
+  const text = table.format();
+  // The last line break alone says nothing.
+  for (let length = 0; length < text.length - 1; length++) {
+    throws(() => PinTable.parse(text.slice(0, length)), SyntaxError);
+  }
 });
 
 Deno.test("changedKeyError() says what to do if the change is wanted", () => {

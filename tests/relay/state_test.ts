@@ -71,6 +71,8 @@ Deno.test("openRelayState() makes nothing anew where a network was", () =>
     await Deno.rename(store, `${store}.away`);
     for (const end of ["-wal", "-shm"]) await Deno.remove(store + end).catch(() => {});
     await refused(start(path), "missing", "relay.sqlite");
+    await Deno.writeTextFile(store, "");
+    await refused(start(path), "missing", "relay.sqlite");
     await Deno.rename(`${store}.away`, store);
     (await start(path))[Symbol.dispose]();
     await Deno.writeTextFile(join(path, "ca.key"), (await createKeyPair()).privateKeyPem);
