@@ -25,6 +25,18 @@ export interface StreamHost {
  */
 const END_MARK = new Uint8Array(1);
 
+/**
+ * A stream that has lately sent no more than this, in bytes, goes before those that did: a keystroke, a question, the head of
+ * an answer. What it may have sent is halved every {@linkcode RECENT_PERIOD}.
+ */
+const PROMPT_BYTES = 32 * 1024;
+/** Milliseconds. A stream that sends 160 KiB/s steadily is just about prompt. */
+const RECENT_PERIOD = 100;
+/** Urgency of prompt streams: behind control messages (0), before bulk. */
+const PROMPT_URGENCY = 32;
+/** Urgency of all others: the engine's own default. */
+const BULK_URGENCY = 127;
+
 /** Answer of {@linkcode QuicStream.read} when the peer has finished. */
 export const STREAM_END = -1;
 
@@ -45,6 +57,13 @@ export class QuicStream {
   #writable: PromiseWithResolvers<void> | undefined;
   /** Bytes that the next write may take, where several streams share what is left. */
   #share: number | undefined;
+  /** As the engine knows it; `undefined`: nobody has told it anything. */
+  #urgency: number | undefined;
+  /** Its urgency was chosen by its owner. */
+  #fixed = false;
+  /** Bytes sent lately, as of {@linkcode #recentAt}. */
+  #recent = 0;
+  #recentAt = 0;
   /** Bytes accepted for sending since the start. */
   bytesOut = 0;
   /** Bytes read since the start. */
@@ -75,9 +94,41 @@ export class QuicStream {
     return this.#dead;
   }
 
-  /** 0 (first) to 255 (last); streams of one urgency take turns (RFC 9218). */
+  /**
+   * 0 (first) to 255 (last); streams of one urgency take turns (RFC 9218). Without this, a stream that sends little goes before
+   * one that sends much.
+   */
   prioritise(urgency: number): void {
-    if (!this.#dead) this.#host.native.streamPriority(this.id, urgency, true);
+    this.#fixed = true;
+    this.#setUrgency(urgency);
+  }
+
+  /** It has sent little of late (or its owner wants it first): it is served before others. */
+  get prompt(): boolean {
+    if (this.#fixed) return (this.#urgency ?? BULK_URGENCY) <= PROMPT_URGENCY;
+    return this.#recentBytes(performance.now()) <= PROMPT_BYTES;
+  }
+
+  #recentBytes(now: number): number {
+    const periods = Math.floor((now - this.#recentAt) / RECENT_PERIOD);
+    if (periods > 0) {
+      this.#recent = periods > 30 ? 0 : Math.floor(this.#recent / 2 ** periods);
+      this.#recentAt = periods > 30 ? now : this.#recentAt + periods * RECENT_PERIOD;
+    }
+    return this.#recent;
+  }
+
+  #sent(bytes: number): void {
+    this.bytesOut += bytes;
+    if (this.#fixed) return;
+    this.#recent = this.#recentBytes(performance.now()) + bytes;
+    this.#setUrgency(this.#recent <= PROMPT_BYTES ? PROMPT_URGENCY : BULK_URGENCY);
+  }
+
+  #setUrgency(urgency: number): void {
+    if (this.#urgency === urgency || this.#dead) return;
+    this.#urgency = urgency;
+    this.#host.native.streamPriority(this.id, urgency, true);
   }
 
   /**
@@ -98,7 +149,7 @@ export class QuicStream {
       return data.length;
     }
     if (taken > 0) {
-      this.bytesOut += taken;
+      this.#sent(taken);
       this.#host.touched();
     }
     return taken;

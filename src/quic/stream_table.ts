@@ -181,13 +181,18 @@ export class StreamTable implements StreamHost {
   }
 
   /**
-   * Shares what the congestion window has left among those who wait, in turns: without shares the first one would take all of
-   * it every time.
+   * Shares what the congestion window has left among those who wait: those who send little first, then the others in turns.
+   * Without shares the first one would take all of it every time.
    */
   #processWritable(): void {
     const { native } = this;
-    const waiting = this.#writeWaiters.size;
-    for (const stream of [...this.#writeWaiters]) {
+    const waiters = [...this.#writeWaiters];
+    const waiting = waiters.length;
+    // Woken in this order, they write in this order.
+    const ordered = waiting > 1
+      ? [...waiters.filter(({ prompt }) => prompt), ...waiters.filter(({ prompt }) => !prompt)]
+      : waiters;
+    for (const stream of ordered) {
       let capacity = 1;
       try {
         capacity = native.streamCapacity(stream.id);

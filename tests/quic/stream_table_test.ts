@@ -106,3 +106,48 @@ Deno.test("StreamTable serves others while an application does not read", async 
   assert.equal(stalled.length, 3);
   pair.close();
 });
+
+Deno.test("StreamTable serves a stream that sends little before those that send much", async () => {
+  const pair = await createPair({
+    server: () => ({
+      stream: async (stream) => {
+        const buffer = new Uint8Array(65_536);
+        for (;;) {
+          const length = stream.read(buffer);
+          if (length === STREAM_END) return;
+          if (length === 0) await stream.readable();
+          else if (length <= 100) await stream.writeAll(buffer.subarray(0, length));
+        }
+      },
+    }),
+  });
+  await pair.established;
+  const block = new Uint8Array(1 << 20);
+  const bulk = Array.from({ length: 4 }, () => pair.client.openStream()!);
+  let over = false;
+  const floods = bulk.map(async (stream) => {
+    while (!over) await stream.writeAll(block);
+  });
+  while (bulk.some(({ bytesOut }) => bytesOut < 1 << 20)) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  const small = pair.client.openStream()!;
+  const sentBefore = bulk.reduce((sum, { bytesOut }) => sum + bytesOut, 0);
+  const buffer = new Uint8Array(100);
+  const rounds = 20;
+  for (let i = 0; i < rounds; i++) {
+    await small.writeAll(buffer);
+    for (let got = 0; got < buffer.length;) {
+      await small.readable();
+      got += Math.max(0, small.read(buffer));
+    }
+  }
+  assert.ok(small.prompt);
+  assert.ok(bulk.every(({ prompt }) => !prompt));
+  // In turns of 16 KiB at least, it would have waited for four others each time.
+  const each = (bulk.reduce((sum, { bytesOut }) => sum + bytesOut, 0) - sentBefore) / rounds;
+  assert.ok(each < 2 << 20, `others sent ${each} bytes per answer`);
+  over = true;
+  pair.close();
+  await Promise.all(floods);
+});
