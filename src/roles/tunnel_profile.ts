@@ -11,6 +11,14 @@ const MIB = 1024 * 1024;
 export const MAX_FLOWS = 4096;
 
 /**
+ * Congestion control. With cubic and no pacing this engine counts a packet as sent up to `10 packets / (1.25 window)` round trips
+ * before it was, so that below about 8 packets of window its round-trip time grows without end (15 s were seen on a path
+ * of 40 ms) and every loss is noticed as much later. BBR paces in smaller units and is free of that: at 40 ms and 1 % loss
+ * 92 instead of 2 to 9 Mbit/s, at 100 ms and 5 % loss 15 instead of 0.2.
+ */
+const CONGESTION = "bbr";
+
+/**
  * Of a tunnel. A flow's window starts at 1 MiB and grows to 16 MiB (1 Gbit/s at 130 ms); all flows together hold 128 MiB at
  * most. That is also what an end may have to keep in memory for applications that do not read.
  */
@@ -27,6 +35,7 @@ export function tunnelConfig(
     connectionWindow: 128 * MIB,
     maxConnectionWindow: 128 * MIB,
     maxStreams: MAX_FLOWS,
+    congestion: CONGESTION,
     ...options,
   });
 }
