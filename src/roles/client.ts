@@ -112,6 +112,7 @@ export class Client {
         }
         : {}),
       usable: () => this.onUsable(),
+      followed: () => this.wiring.followed(),
       observe: (asking) => this.wiring.observe(asking),
       kind: identity.kind,
       relays: () => this.#identity.relays,

@@ -104,6 +104,11 @@ export class ClientWiring {
     this.relayPaths = new LocalPaths({ socket: sockets.relay, clock, log, changed: () => {} });
   }
 
+  /** The relay forwards again: what waits to be sent again need not wait for its timer. */
+  followed(): void {
+    for (const tunnel of this.#tunnels.values()) if (tunnel.path === "relayed") tunnel.poke();
+  }
+
   /** How tunnels reach the network. */
   get wires(): TunnelWires {
     const { sockets, link } = this.#options;

@@ -61,6 +61,8 @@ export interface RelayLinkOptions {
   readonly ticket?: RelayTicket;
   /** Ask the relay where it sees us: it has just said how, or did at an earlier visit. */
   readonly observe: (asking: ObserveFacts) => void;
+  /** The relay has followed us to another address: it forwards to us and from us again. */
+  readonly followed: () => void;
   /** Something may be sent to the relay: it is welcomed, or the first flight is being written. */
   readonly usable: () => void;
   /** What the session says that is not the link's own business. */
@@ -312,7 +314,10 @@ export class RelayLink {
   #datagram(attempt: number, data: Uint8Array): void {
     const address = decodeQadAddress(data);
     if (!address || this.#current?.attempt !== attempt) return;
-    this.observed[address.family === 4 ? "v4" : "v6"] = address;
+    const family = address.family === 4 ? "v4" : "v6";
+    const before = this.observed[family];
+    this.observed[family] = address;
+    if (before && before.key !== address.key) this.#options.followed();
   }
 
   #closed(attempt: number, reason: CloseReason): void {

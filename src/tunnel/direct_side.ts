@@ -38,6 +38,7 @@ import { isPathValidated, MAX_PACKET, MIN_PACKET, type NativePathEvent } from ".
 import type { UdpSocket } from "../sockets/mod.ts";
 import type { PathChange, TunnelDirect } from "./direct_part.ts";
 import { moveTo, type PathEnds } from "./path_mover.ts";
+import { Pulse, type PulseInput, type PulseOutput } from "./pulse.ts";
 import { RelayedMtu } from "./relayed_mtu.ts";
 import { isRelayed, RELAYED_AGENT, RELAYED_CONNECTOR } from "./sealed.ts";
 import type { Tunnel } from "./tunnel.ts";
@@ -100,6 +101,7 @@ export class DirectSide implements TunnelDirect {
   readonly #options: DirectSideOptions;
   readonly #outcomes = new Map<4 | 6, AttemptOutcome>();
   readonly #listeners = new Set<(change: PathChange) => void>();
+  readonly #pulse: Driver<PulseInput, PulseOutput>;
   #paths: Driver<TunnelPathsInput, TunnelPathsOutput> | undefined;
   #relayedMtu: RelayedMtu | undefined;
   #key: Uint8Array | undefined;
@@ -124,6 +126,11 @@ export class DirectSide implements TunnelDirect {
     this.#options = options;
     this.#lastMoveAt = tunnel.startedAt;
     tunnel.egress.onTransmit = () => this.#noteTraffic();
+    this.#pulse = new Driver<PulseInput, PulseOutput>(new Pulse(), {
+      clock: options.clock,
+      tick: { type: "time" },
+      output: (output) => this.#pulseOutput(output),
+    });
   }
 
   /**
@@ -227,6 +234,7 @@ export class DirectSide implements TunnelDirect {
   }
 
   stop(): void {
+    this.#pulse.stop();
     clearTimeout(this.#noteTimer);
     clearTimeout(this.#moveTimer);
     this.#paths?.tell({ type: "stop" });
@@ -419,7 +427,19 @@ export class DirectSide implements TunnelDirect {
       this.#packetsSeen = packetsIn;
       this.#paths?.tell({ type: "traffic", path, sent: this.#sent, received });
       if (!path) this.#relayedMtu?.traffic();
+      this.#pulse.tell({ type: "sent" });
       this.#sent = false;
     }, TRAFFIC_NOTE_INTERVAL);
+  }
+
+  #pulseOutput(output: PulseOutput): void {
+    const { mux, connection } = this.#tunnel;
+    if (output.type === "look") {
+      const bytes = mux.bytesIn + mux.bytesOut;
+      return this.#pulse.tell({ type: "seen", packets: connection.packetsIn, bytes });
+    }
+    // Maybe our NAT has given us another address: the relay learns it by what comes on the control connection.
+    this.#options.doubted();
+    this.#tunnel.poke();
   }
 }
