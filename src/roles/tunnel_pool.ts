@@ -9,6 +9,7 @@ import { FlowRefused, type TcpFlow, type UdpFlow } from "../mux/mod.ts";
 import { RELAYED_AGENT, RELAYED_CONNECTOR, Tunnel, TunnelEgress } from "../tunnel/mod.ts";
 import { decideSend, issueTime, learnOffset, type Ticket } from "../zero_rtt/mod.ts";
 import type { Client } from "./client.ts";
+import { OPEN_TIMEOUT, TunnelWatch } from "./tunnel_watch.ts";
 
 type Grant = RelayMessageOf<"granted">;
 
@@ -32,6 +33,7 @@ export class TunnelPool {
   /** By id: asked of the relay, not granted yet. */
   readonly #wanted = new Map<string, Wanted>();
   readonly #tunnels = new Map<string, Tunnel>();
+  readonly #watch = new TunnelWatch((tunnel) => this.#fellSilent(tunnel));
   /** What this agent may open, as the relay last said; `undefined` before it has. */
   granted: readonly string[] | undefined;
 
@@ -74,12 +76,17 @@ export class TunnelPool {
    */
   async tunnelFor(service: string): Promise<Tunnel> {
     if (this.granted && !this.granted.includes(service)) throw this.#notGranted(service);
+    let silent: Tunnel | undefined;
     for (const tunnel of this.#tunnels.values()) {
-      if (!tunnel.closed && tunnel.peer !== "" && tunnel.services.includes(service)) {
-        await tunnel.ready;
-        return tunnel;
+      if (tunnel.closed || tunnel.peer === "" || !tunnel.services.includes(service)) continue;
+      if (this.#watch.isSilent(tunnel)) {
+        silent ??= tunnel;
+        continue;
       }
+      await tunnel.ready;
+      return tunnel;
     }
+    if (silent) return await this.#insteadOf(silent, service);
     for (const wanted of this.#wanted.values()) {
       if (wanted.service === service) return wanted.tunnel.promise;
     }
@@ -87,6 +94,28 @@ export class TunnelPool {
     tunnel.promise.catch(() => {});
     this.#ask(service, tunnel, this.#ticketFor(service));
     return tunnel.promise;
+  }
+
+  /** A tunnel to another connector, or the silent one where there is none. */
+  async #insteadOf(silent: Tunnel, service: string): Promise<Tunnel> {
+    const asked = this.#wanted.values().find((wanted) => wanted.service === service)?.tunnel;
+    const tunnel = asked ?? Promise.withResolvers<Tunnel>();
+    tunnel.promise.catch(() => {});
+    if (!asked) this.#ask(service, tunnel, undefined, this.#watch.alternativeTo(silent));
+    return await tunnel.promise.catch((error) => {
+      if (silent.closed) throw error;
+      return silent;
+    });
+  }
+
+  /** Opened now, so that the next flow need not wait for it. */
+  #fellSilent(tunnel: Tunnel): void {
+    const [service] = tunnel.services;
+    this.#client.log.warn("a connector does not answer; new flows go to another", {
+      connector: tunnel.peer,
+      other: this.#watch.alternativeTo(tunnel),
+    });
+    if (service !== undefined) void this.tunnelFor(service).catch(() => {});
   }
 
   /** The relay may be sent something: what is wanted of it goes now, in its first flight where that is possible. */
@@ -100,13 +129,13 @@ export class TunnelPool {
     service: string,
     tunnel: PromiseWithResolvers<Tunnel>,
     ticket: Ticket | undefined,
+    connector: string | null = ticket?.peer.name ?? null,
   ): void {
     const id = toHex(crypto.getRandomValues(new Uint8Array(8)));
     const grant = Promise.withResolvers<Grant>();
     grant.promise.catch(() => {});
     const wanted: Wanted = { service, ticket, tunnel, grant };
     this.#wanted.set(id, wanted);
-    const connector = ticket?.peer.name ?? null;
     this.#client.link.tell({ type: "connect", tunnelId: id, service, connector });
     // Right behind the question: the relay reads the one before it forwards the other, so nobody waits for its answer.
     if (this.#client.link.usable) this.#open(id, wanted);
@@ -168,6 +197,7 @@ export class TunnelPool {
       // One that began early is open already; the relay has caught up with it.
       if (tunnel?.peer === connector) {
         tunnel.services = services;
+        this.#watch.set(tunnel, grant.alternatives);
         // What the relay was not ready to forward it has dropped.
         if (client.link.earlyData === "refused") tunnel.resendFlight();
         client.wiring.peerSeen(tunnelId, grant.observed);
@@ -184,6 +214,17 @@ export class TunnelPool {
     }
     tunnel.peer = connector;
     tunnel.services = services;
+    this.#watch.set(tunnel, grant.alternatives);
+    const [other] = grant.alternatives;
+    if (other !== undefined) {
+      setTimeout(() => {
+        // The relay has not noticed yet that this connector is gone.
+        if (this.#wanted.get(tunnelId) !== wanted || tunnel.isOpen) return;
+        this.#wanted.delete(tunnelId);
+        tunnel.close("the connector does not answer");
+        this.#ask(wanted.service, wanted.tunnel, undefined, other);
+      }, OPEN_TIMEOUT);
+    }
     client.wiring.peerSeen(tunnelId, grant.observed);
   }
 
@@ -234,6 +275,7 @@ export class TunnelPool {
         const connector = closed.peer;
         client.log.info("tunnel closed", { connector, reason: reason.text || reason.by });
         this.#tunnels.delete(tunnelId);
+        this.#watch.forget(closed);
         client.wiring.detach(tunnelId);
         if (this.#wanted.delete(tunnelId)) {
           closed.ready.catch((error) => wanted.tunnel.reject(error));
