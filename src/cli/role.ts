@@ -108,6 +108,9 @@ export async function runRole(
       noDirect: values.noDirect,
       noEarlyData: values.noEarlyData,
     });
+  } catch (error) {
+    // What it was waiting for when the person stopped it (a relay that is not there) is no failure.
+    if (error !== stop.signal.reason || !stop.signal.aborted) throw error;
   } finally {
     globalThis.removeEventListener("unhandledrejection", onFault);
     globalThis.removeEventListener("error", onFault);

@@ -120,16 +120,20 @@ export class Database {
     return Number(this.#statement(sql).run(...values).changes);
   }
 
-  /** All of `work`, or none of it. IMMEDIATE: of two processes one comes first, and the other sees what it did. */
+  /**
+   * All of `work`, or none of it. IMMEDIATE: of two processes one comes first, and the other sees what it did.
+   *
+   * @throws {StateError} `unusable`, `read-only` or `in-use`, where it is the system that refuses
+   */
   transaction<Result>(work: () => Result): Result {
-    this.#sqlite.exec("BEGIN IMMEDIATE");
     let result: Result;
     try {
+      this.#sqlite.exec("BEGIN IMMEDIATE");
       result = work();
       this.#sqlite.exec("COMMIT");
     } catch (error) {
       if (this.#sqlite.isTransaction) this.#sqlite.exec("ROLLBACK");
-      throw error;
+      throw systemError(error, this.path) ?? error;
     }
     return result;
   }
@@ -174,16 +178,37 @@ function corruptDatabase(path: string, why: string, cause?: unknown): StateError
 
 function databaseError(error: unknown, path: string): unknown {
   if (error instanceof StateError) return error;
-  const message = messageOf(error);
+  return systemError(error, path) ?? corruptDatabase(path, messageOf(error), error);
+}
+
+/** What the system has against it, in our words; `undefined` where it is something else. */
+function systemError(error: unknown, path: string): StateError | undefined {
+  if (!(error instanceof Error && "code" in error && error.code === "ERR_SQLITE_ERROR")) {
+    return undefined;
+  }
+  const { message } = error;
   if (/readonly|read-only/i.test(message)) {
     return stateErrorOf(new Error("read-only", { cause: error }), "write", path);
   }
-  if (/unable to open/i.test(message)) return stateErrorOf(error, "open", path);
+  if (/is full/i.test(message)) {
+    return stateErrorOf(Object.assign(new Error(message), { code: "ENOSPC" }), "write", path);
+  }
+  if (/unable to open/i.test(message)) return stateErrorOf(whyClosed(path) ?? error, "open", path);
   if (/locked|busy/i.test(message)) {
     return new StateError("in-use", `Cannot use ${quotePath(path)} as another process holds it`, {
       next: "Try again when it is done",
       cause: error,
     });
   }
-  return corruptDatabase(path, message, error);
+  return undefined;
+}
+
+/** SQLite does not say why it cannot open a file, or make another beside it; the system does. */
+function whyClosed(path: string): unknown {
+  try {
+    Deno.openSync(path, { write: true }).close();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
 }

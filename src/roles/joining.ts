@@ -52,9 +52,8 @@ export async function join(folder: StateFolder, options: JoinOptions): Promise<J
       const { identity } = await enrol(folder, invite, { now, signal: options.signal });
       return { identity, pins: invite.pins };
     } catch (error) {
-      if (!(error instanceof EnrolmentError) || !error.retryable || options.signal.aborted) {
-        throw error;
-      }
+      options.signal.throwIfAborted();
+      if (!(error instanceof EnrolmentError) || !error.retryable) throw error;
       await pause(failures, options, messageOf(error));
     }
   }
