@@ -7,7 +7,14 @@
  * @module
  */
 import type { Address } from "../core/mod.ts";
-import { isPathValidated, migrate, probePath, type QuicConnection } from "../quic/mod.ts";
+import {
+  flushPath,
+  isPathValidated,
+  migrate,
+  probePath,
+  type QuicConnection,
+} from "../quic/mod.ts";
+import { isRelayed } from "./sealed.ts";
 
 /** Two ends of a path, as QUIC names them. */
 export interface PathEnds {
@@ -19,5 +26,7 @@ export interface PathEnds {
 export function moveTo(connection: QuicConnection, { local, peer }: PathEnds): boolean {
   const known = isPathValidated(connection, local, peer);
   if (!known && !probePath(connection, local, peer)) return false;
+  // The agent's last handshake packet may not have left yet, and the engine would never send it on another path.
+  if (isRelayed(connection.peer)) flushPath(connection, connection.local, connection.peer);
   return migrate(connection, local, peer);
 }

@@ -39,6 +39,8 @@ const KEEP_ALIVE_INTERVAL = 20_000;
 const RESEND_MIN = 30;
 const RESEND_MAX = 600;
 const RESENDS = 5;
+/** The handshake's end is small, and lost only with a path: it is sent again a few times. */
+const CONFIRM_RESENDS = 4;
 /** Round trip to the relay while it is not known, in milliseconds. */
 const DEFAULT_RELAY_RTT = 60;
 
@@ -98,6 +100,10 @@ export class Tunnel {
   readonly #pings = new Map<number, (answered: boolean) => void>();
   #control: FrameChannel | undefined;
   #live = false;
+  /** Agent: the connector's handshake is over, too. */
+  #confirmed = false;
+  /** Until the first packets are sent again, in milliseconds. */
+  readonly #resendDelay: number;
   #saidEarly = false;
   /** Control messages that came before the other end was believed. */
   #held: TunnelMessage[] = [];
@@ -116,7 +122,8 @@ export class Tunnel {
     this.egress = options.egress;
     this.#open.promise.catch(() => {});
     const rtt = options.relayRttMs ?? DEFAULT_RELAY_RTT;
-    this.#armResend(Math.min(RESEND_MAX, RESEND_MIN + 2.2 * rtt), RESENDS);
+    this.#resendDelay = Math.min(RESEND_MAX, RESEND_MIN + 2.2 * rtt);
+    this.#armResend(this.#resendDelay, RESENDS);
     this.mux = new Mux(connection, {
       peer: options.peer,
       sendAbort: (stream) => this.send({ type: "abort", stream }),
@@ -250,10 +257,29 @@ export class Tunnel {
 
   #established(): void {
     clearTimeout(this.#resend);
-    this.egress.dropFlight();
+    if (this.end === "agent") this.#awaitConfirmation();
+    else this.egress.dropFlight();
     const verdict = this.#options.verify(this.#connection.peerCertificates() ?? []);
     if (verdict instanceof Promise) void verdict.then((refusal) => this.#verified(refusal));
     else this.#verified(verdict);
+  }
+
+  /**
+   * An agent's handshake is over for it when its last packets have left, and for the connector when they have arrived. Lost
+   * ones the engine does not send on another path, so they are sent again until the connector shows that it has them.
+   */
+  #awaitConfirmation(): void {
+    this.egress.restartFlight();
+    this.#armResend(this.#resendDelay, CONFIRM_RESENDS);
+    // The answer to a question that was not early: the connector reads it only when its handshake is over.
+    if (this.#saidEarly) void this.ping().then((ms) => ms !== undefined && this.#confirm());
+  }
+
+  #confirm(): void {
+    if (this.#confirmed) return;
+    this.#confirmed = true;
+    clearTimeout(this.#resend);
+    this.egress.dropFlight();
   }
 
   #verified(refusal: string | undefined): void {
@@ -301,7 +327,8 @@ export class Tunnel {
    */
   #armResend(delayMs: number, left: number): void {
     this.#resend = setTimeout(() => {
-      if (this.closed || this.#connection.established) return;
+      const over = this.end === "agent" ? this.#confirmed : this.#connection.established;
+      if (this.closed || over) return;
       this.egress.resendFlight();
       if (left > 1) this.#armResend(delayMs * 1.6, left - 1);
     }, delayMs);
@@ -324,6 +351,7 @@ export class Tunnel {
   #frame(json: unknown): void {
     const message = parseTunnelMessage(json);
     if (!message) return;
+    if (!this.#saidEarly && this.#connection.established) this.#confirm();
     if (!this.#live) {
       if (message.type === "hello") this.#earlyHello(message);
       if (!this.#live) {

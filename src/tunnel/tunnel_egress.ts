@@ -117,6 +117,12 @@ export class TunnelEgress implements Egress {
     }
   }
 
+  /** What was kept has arrived; what follows is kept anew. */
+  restartFlight(): void {
+    this.#flight = [];
+    this.#flightBytes = 0;
+  }
+
   /** The handshake is over: its packets need not be kept. */
   dropFlight(): void {
     this.#flight = undefined;
