@@ -31,12 +31,12 @@ const BUSY_MS: Millis = 1000;
 /** Between probes under traffic while packets come in: a quarter of the second that fail-over may take. */
 const BUSY_PROBE_MS: Millis = 250;
 /** Between probes as soon as nothing comes in (or a quarter of the round trip): three of them make a verdict. */
-const QUICK_PROBE_MS: Millis = 15;
+const QUICK_PROBE_MS: Millis = 10;
 /**
- * What we sent being unanswered for a round trip and this much is worth a question: QUIC acknowledges within 25 ms
- * (RFC 9000 §18.2, max_ack_delay), and timers of busy machines are some milliseconds late.
+ * What we sent being unanswered for a round trip and this much is worth a question: the engine acknowledges at once, and
+ * timers of busy machines are some milliseconds late.
  */
-const ACK_SLACK_MS: Millis = 30;
+const ACK_SLACK_MS: Millis = 15;
 /** The least of it, for paths of no length. */
 const QUIET_MS: Millis = 50;
 /** Silence that means death: three round trips and their variation, within these limits … */

@@ -63,11 +63,8 @@ export function migrate(connection: QuicConnection, local: Address, peer: Addres
   return true;
 }
 
-/**
- * Sends a few packets that the engine has for one path, now: challenges and answers on a path that is not in use; on the one
- * in use whatever waits, as the end of a handshake that must not be left behind by a migration.
- */
-export function flushPath(connection: QuicConnection, local: Address, peer: Address): void {
+/** Sends what the engine has for a path that is not the one in use: challenges, and answers to them. */
+function flushPath(connection: QuicConnection, local: Address, peer: Address): void {
   const { native, egress } = connection;
   for (let i = 0; i < 4; i++) {
     const prefix = egress.prefix(peer);

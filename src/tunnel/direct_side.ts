@@ -10,6 +10,7 @@
  */
 import {
   type Address,
+  addressOf,
   type Clock,
   Driver,
   fromBase64Url,
@@ -34,10 +35,10 @@ import {
   type TunnelPathsOutput,
 } from "../path/mod.ts";
 import type { Mac, RandomBytes } from "../qad/mod.ts";
-import { isPathValidated, MAX_PACKET, MIN_PACKET, type NativePathEvent } from "../quic/mod.ts";
+import { MAX_PACKET, MIN_PACKET, type NativePathEvent } from "../quic/mod.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
 import type { PathChange, TunnelDirect } from "./direct_part.ts";
-import { moveTo, type PathEnds } from "./path_mover.ts";
+import { type PathEnds, PathFollower, PathMover } from "./path_mover.ts";
 import { Pulse, type PulseInput, type PulseOutput } from "./pulse.ts";
 import { RelayedMtu } from "./relayed_mtu.ts";
 import { isRelayed, RELAYED_AGENT, RELAYED_CONNECTOR } from "./sealed.ts";
@@ -47,18 +48,11 @@ import type { TunnelMessage } from "./tunnel_message.ts";
 /** Bytes of the key that makes the macs of a tunnel's probes. */
 const PROBE_KEY_BYTES = 32;
 
-/**
- * A new path needs a spare connection id of the other end's, which comes with the end of the handshake, maybe a moment after the
- * path was proven: ask again this often, for this long, in milliseconds.
- */
-const MOVE_RETRY = 4;
-const MOVE_PATIENCE = 1_000;
-
 /** Probes kept until their key comes; an agent sends fewer in a round trip, and more would be a stranger's. */
 const MAX_EARLY_PROBES = 24;
 
 /** Between notes of the tunnel's own traffic to the path machines, in milliseconds. */
-const TRAFFIC_NOTE_INTERVAL = 20;
+const TRAFFIC_NOTE_INTERVAL = 10;
 
 /** The sockets of direct paths. */
 export interface DirectSockets {
@@ -113,7 +107,9 @@ export class DirectSide implements TunnelDirect {
   #peerDisabled = false;
   #guessSockets: SocketId[] = [];
   #noteTimer: ReturnType<typeof setTimeout> | undefined;
-  #moveTimer: ReturnType<typeof setTimeout> | undefined;
+  #mover: PathMover | undefined;
+  #follower: PathFollower | undefined;
+  #useReason = "";
   #sent = false;
   #packetsSeen = 0;
   #lastMoveAt: number;
@@ -227,7 +223,15 @@ export class DirectSide implements TunnelDirect {
 
   /** QUIC tells of a path. */
   pathEvent(event: NativePathEvent): void {
-    if (this.#tunnel.end === "connector" && event.type === "PeerMigrated") {
+    if (this.#tunnel.end === "agent") return this.#mover?.pathEvent(event);
+    if (event.type === "New") {
+      const { local, peer } = event;
+      this.#follower ??= new PathFollower(this.#tunnel.connection);
+      this.#follower.follow({
+        local: addressOf(local.host, local.port),
+        peer: addressOf(peer.host, peer.port),
+      });
+    } else if (event.type === "PeerMigrated") {
       const { local, peer } = this.#tunnel.connection;
       this.#moved(local, peer, "the agent moved");
     }
@@ -236,7 +240,8 @@ export class DirectSide implements TunnelDirect {
   stop(): void {
     this.#pulse.stop();
     clearTimeout(this.#noteTimer);
-    clearTimeout(this.#moveTimer);
+    this.#mover?.stop();
+    this.#follower?.stop();
     this.#paths?.tell({ type: "stop" });
     this.#paths?.stop();
     this.#relayedMtu?.stop();
@@ -273,6 +278,7 @@ export class DirectSide implements TunnelDirect {
       proven: (packet) => egress.setPathMtu(peer, packet),
     });
     if (disabled) return;
+    if (end === "agent") this.#mover = this.#createMover();
     const machine = new TunnelPaths({
       codec,
       random,
@@ -286,6 +292,21 @@ export class DirectSide implements TunnelDirect {
       output: (output) => this.#output(output),
     });
     this.#paths.tell({ type: "local", local: own.facts() });
+  }
+
+  #createMover(): PathMover {
+    const { sockets, log } = this.#options;
+    const { connection } = this.#tunnel;
+    return new PathMover({
+      connection,
+      moved: ({ local, peer }) => this.#moved(local, peer, this.#useReason),
+      failed: ({ local, peer }) => {
+        log.debug("path cannot be used", { peer: this.#tunnel.peer, remote: peer.key });
+        if (isRelayed(peer)) return;
+        const path = { socket: sockets.idOf(local), remote: peer };
+        this.#paths?.tell({ type: "migration-failed", path });
+      },
+    });
   }
 
   /** Both ends have the key: find out what the relayed path carries. */
@@ -353,35 +374,15 @@ export class DirectSide implements TunnelDirect {
   }
 
   #use(path: DirectPath | undefined, reason: string): void {
-    const { sockets, log } = this.#options;
-    const { connection, peer } = this.#tunnel;
+    const { sockets } = this.#options;
     let ends: PathEnds = { local: RELAYED_AGENT, peer: RELAYED_CONNECTOR };
     if (path) {
       const socket = sockets.get(path.socket);
       if (!socket) return;
       ends = { local: socket.local, peer: path.remote };
     }
-    clearTimeout(this.#moveTimer);
-    const until = performance.now() + MOVE_PATIENCE;
-    const attempt = () => {
-      if (moveTo(connection, ends)) {
-        this.#moved(ends.local, ends.peer, reason);
-        if (path) this.#moveTimer = setTimeout(() => this.#checkMove(ends, path), MOVE_PATIENCE);
-      } else if (performance.now() < until && !connection.closed) {
-        this.#moveTimer = setTimeout(attempt, MOVE_RETRY);
-      } else {
-        log.debug("path cannot be used", { peer, remote: path?.remote.key ?? "relayed" });
-        if (path) this.#paths?.tell({ type: "migration-failed", path });
-      }
-    };
-    attempt();
-  }
-
-  /** QUIC's validation ran beside the first packets; where it has failed, the path carries our probes but not QUIC. */
-  #checkMove({ local, peer }: PathEnds, path: DirectPath): void {
-    const { connection } = this.#tunnel;
-    if (connection.peer.key !== peer.key || isPathValidated(connection, local, peer)) return;
-    this.#paths?.tell({ type: "migration-failed", path });
+    this.#useReason = reason;
+    this.#mover?.moveTo(ends);
   }
 
   #moved(local: Address, peer: Address, reason: string): void {

@@ -1,16 +1,20 @@
 /**
- * Moves an agent's tunnel between paths.
+ * Moves a tunnel between paths.
  *
- * A direct path comes here proven in both directions with full-size packets by our own probes, whose key nobody else has, so
- * the tunnel moves at once, and QUIC's own validation (RFC 9000 §8.2) runs beside the first packets: a round trip sooner.
- * A path that carries probes but not QUIC is left again by the path machines, within a second.
+ * A direct path comes here proven in both directions with full-size packets by our own probes. QUIC validates it once more
+ * (RFC 9000 §8.2), while everything else still travels on the old path: until both ends have validated a path, the engine
+ * fills every packet on it up to its full size, and a dozen of them use up the path's congestion window, the validation's own
+ * answers included. So the agent moves when QUIC says that the path is good, and with the first packet both ends are there.
+ * Nothing of the handshake is left behind either: only a connector that is through with it answers a challenge.
+ *
+ * A lost challenge would cost QUIC a second, as it knows no round trip of a new path. So it is asked again and again, at both ends.
  * @module
  */
 import type { Address } from "../core/mod.ts";
 import {
-  flushPath,
   isPathValidated,
   migrate,
+  type NativePathEvent,
   probePath,
   type QuicConnection,
 } from "../quic/mod.ts";
@@ -22,11 +26,103 @@ export interface PathEnds {
   readonly peer: Address;
 }
 
-/** Moves the connection there; answers whether the engine could (it cannot without a spare connection id). */
-export function moveTo(connection: QuicConnection, { local, peer }: PathEnds): boolean {
-  const known = isPathValidated(connection, local, peer);
-  if (!known && !probePath(connection, local, peer)) return false;
-  // The agent's last handshake packet may not have left yet, and the engine would never send it on another path.
-  if (isRelayed(connection.peer)) flushPath(connection, connection.local, connection.peer);
-  return migrate(connection, local, peer);
+/**
+ * A new path needs a spare connection id of the other end's, which comes with the end of the handshake, maybe a moment after the
+ * path was proven: try again this often, in milliseconds.
+ */
+const START_RETRY = 4;
+/** Between challenges, in milliseconds: more than most round trips, and then more and more. */
+const FIRST_RETRY = 60;
+const RETRY_GROWTH = 1.5;
+/** A path that QUIC has not validated within this time carries our probes but not QUIC, in milliseconds. */
+const PATIENCE = 1_500;
+
+/** What a mover needs. */
+export interface PathMoverOptions {
+  readonly connection: QuicConnection;
+  /** The tunnel has moved there. */
+  readonly moved: (ends: PathEnds) => void;
+  /** The tunnel cannot move there, and has stayed where it was. */
+  readonly failed: (ends: PathEnds) => void;
+}
+
+/** The agent's: moves the tunnel to one path after the other, the newest wish wins. */
+export class PathMover {
+  readonly #options: PathMoverOptions;
+  #wish: { readonly ends: PathEnds; readonly until: number; wait: number } | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(options: PathMoverOptions) {
+    this.#options = options;
+  }
+
+  /** Moves the tunnel there, at once where QUIC knows the path, else when QUIC has validated it. */
+  moveTo(ends: PathEnds): void {
+    this.#wish = { ends, until: performance.now() + PATIENCE, wait: FIRST_RETRY };
+    this.#try();
+  }
+
+  /** QUIC tells of a path. */
+  pathEvent(event: NativePathEvent): void {
+    if (event.type === "Validated") this.#try();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#wish = undefined;
+  }
+
+  #try(): void {
+    const wish = this.#wish;
+    if (!wish) return;
+    clearTimeout(this.#timer);
+    const { connection, moved, failed } = this.#options;
+    const { ends } = wish;
+    const known = isRelayed(ends.peer) || isPathValidated(connection, ends.local, ends.peer);
+    if (known && migrate(connection, ends.local, ends.peer)) {
+      this.#wish = undefined;
+      return moved(ends);
+    }
+    if (performance.now() >= wish.until || connection.closed) {
+      this.#wish = undefined;
+      return failed(ends);
+    }
+    let wait = START_RETRY;
+    if (!known && probePath(connection, ends.local, ends.peer)) {
+      wait = wish.wait;
+      wish.wait *= RETRY_GROWTH;
+    }
+    this.#timer = setTimeout(() => this.#try(), wait);
+  }
+}
+
+/** The connector's: it follows the agent, and helps QUIC to validate the paths that the agent comes on. */
+export class PathFollower {
+  readonly #connection: QuicConnection;
+  readonly #timers = new Set<ReturnType<typeof setTimeout>>();
+
+  constructor(connection: QuicConnection) {
+    this.#connection = connection;
+  }
+
+  /** The agent's first packet came on this path; QUIC has asked whether it is reachable there. */
+  follow(ends: PathEnds): void {
+    this.#askAgain(ends, FIRST_RETRY, performance.now() + PATIENCE);
+  }
+
+  stop(): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+  }
+
+  #askAgain(ends: PathEnds, wait: number, until: number): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      const { local, peer } = ends;
+      if (performance.now() >= until || isPathValidated(this.#connection, local, peer)) return;
+      if (!probePath(this.#connection, local, peer)) return;
+      this.#askAgain(ends, wait * RETRY_GROWTH, until);
+    }, wait);
+    this.#timers.add(timer);
+  }
 }
