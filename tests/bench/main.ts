@@ -8,11 +8,17 @@ import { cpus, release } from "node:os";
 import { parseArgs } from "node:util";
 import { VERSION } from "../../src/core/version.ts";
 import { type Benchmark, formatTable, type Table, tableToJson } from "./benchmark.ts";
+import { matrixBenchmark } from "./matrix.ts";
 import { pathsBenchmark } from "./paths.ts";
 import { returnBenchmark } from "./return.ts";
 import { tcpBenchmark } from "./tcp.ts";
 
-const BENCHMARKS: readonly Benchmark[] = [tcpBenchmark, pathsBenchmark, returnBenchmark];
+const BENCHMARKS: readonly Benchmark[] = [
+  tcpBenchmark,
+  pathsBenchmark,
+  returnBenchmark,
+  matrixBenchmark,
+];
 
 const HELP = `deno task bench [-- NAME...] [--json] [--quick]
 
