@@ -2,13 +2,13 @@
  * The agent: runs on the user's machine and opens local ports that lead to services by name.
  * @module
  */
-import type { ClientOutput } from "../control/mod.ts";
+import type { ClientOutput, RelayMessageOf } from "../control/mod.ts";
 import { messageOf } from "../core/mod.ts";
 import { type AdminServer, openAdmin } from "./admin.ts";
 import { Client, DRAIN_MS } from "./client.ts";
 import { answerAsk } from "./client_asks.ts";
 import { clientMetrics, relayAway } from "./client_metrics.ts";
-import { openEntrances } from "./entrances.ts";
+import { type OpenEntrances, openEntrances } from "./entrances.ts";
 import type { AgentOptions } from "./options.ts";
 import { rememberEntrances } from "./remembered.ts";
 import { serveStatus } from "./status_socket.ts";
@@ -39,14 +39,7 @@ async function run(options: AgentOptions, admin: AdminServer | undefined): Promi
       ? { forwards: [] }
       : await rememberEntrances(client.folder, options);
     const pool = new TunnelPool(client);
-    const { endpoints, services, example } = openEntrances(entrances, {
-      open: {
-        openTcp: (service, peer) => pool.openTcp(service, peer),
-        openUdp: (service, peer) => pool.openUdp(service, peer),
-      },
-      log,
-      signal: stopListening.signal,
-    });
+    const services = entrances.forwards.map(({ service }) => service);
     client.onUsable = () => {
       // Opened now, so that the first connection need not wait for it; with tickets, in the very first flight.
       if (!client.link.connected) {
@@ -54,18 +47,17 @@ async function run(options: AgentOptions, admin: AdminServer | undefined): Promi
       }
       pool.linkUsable();
     };
+    const entry: { open?: OpenEntrances } = {};
+    let welcome: RelayMessageOf<"welcome"> | undefined;
     let saidReady = false;
-    cell.output = (output) => {
-      pool.output(output);
-      if (output.type === "revoked" && output.kind === "agent" && output.name === client.name) {
-        log.error("this agent was revoked", { next: "Have it invited again at the relay" });
-      }
-      if (output.type !== "welcome" || saidReady) return;
+    const greet = () => {
+      if (!entry.open || !welcome || saidReady) return;
       saidReady = true;
+      const { endpoints, example } = entry.open;
       say(`agent "${client.name}" ready: ${endpoints.join(", ") || "no local ports"}`);
       if (example) say(`next: ${example}`);
       for (const service of services) {
-        if (!output.welcome.services.includes(service)) {
+        if (!welcome.services.includes(service)) {
           log.warn(`Cannot reach "${service}" as agent "${client.name}" is not granted it`, {
             next: `at the relay: postern grant ${client.name} ${service}`,
           });
@@ -77,6 +69,27 @@ async function run(options: AgentOptions, admin: AdminServer | undefined): Promi
         );
       }
     };
+    cell.output = (output) => {
+      pool.output(output);
+      if (output.type === "revoked" && output.kind === "agent" && output.name === client.name) {
+        log.error("this agent was revoked", { next: "Have it invited again at the relay" });
+      }
+      if (output.type !== "welcome") return;
+      welcome = output.welcome;
+      greet();
+    };
+    client.link.start();
+    // The first flight leaves before anybody is let in: whoever asks then is a few milliseconds nearer to the answer.
+    await new Promise((resolve) => setTimeout(resolve));
+    entry.open = openEntrances(entrances, {
+      open: {
+        openTcp: (service, peer) => pool.openTcp(service, peer),
+        openUdp: (service, peer) => pool.openUdp(service, peer),
+      },
+      log,
+      signal: stopListening.signal,
+    });
+    greet();
     const status = await serveStatus({
       state: options.state,
       signal,
@@ -87,7 +100,7 @@ async function run(options: AgentOptions, admin: AdminServer | undefined): Promi
           status: () =>
             client.status({
               services: [...pool.granted ?? []],
-              endpoints: [...endpoints],
+              endpoints: [...entry.open?.endpoints ?? []],
               tunnels: pool.tunnels,
             }),
         }),
@@ -96,7 +109,6 @@ async function run(options: AgentOptions, admin: AdminServer | undefined): Promi
       whyNotReady: () => whyNotReady(client, pool),
       metrics: () => clientMetrics(client),
     });
-    client.link.start();
     await untilAborted(signal);
     stopListening.abort();
     log.info("draining", { flows: pool.flowCount, ms: DRAIN_MS });
