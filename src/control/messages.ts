@@ -161,7 +161,10 @@ export const RELAY_SCHEMAS = {
     observePorts: PortsSchema,
     services: ServicesSchema,
     maxEarlyAgeMs: DurationSchema,
-    early: v.optional(v.picklist(["accepted", "refused", "none"]), "none"),
+    early: v.optional(
+      v.picklist(["accepted", "refused", "none"], `"accepted", "refused" or "none"`),
+      "none",
+    ),
   }),
   /** Answers register: what the connector offers from now on, and what it was never invited to offer. */
   registered: v.object({
