@@ -59,6 +59,7 @@ const TAKES: Record<string, unknown[]> = {
   refused: [undefined],
   alternatives: [undefined],
   observed: [undefined],
+  early: [undefined],
   agents: [undefined],
   services: [null, undefined],
 };
