@@ -10,6 +10,7 @@ import { VERSION } from "../../src/core/version.ts";
 import { type Benchmark, formatTable, type Table, tableToJson } from "./benchmark.ts";
 import { matrixBenchmark } from "./matrix.ts";
 import { pathsBenchmark } from "./paths.ts";
+import { herdBenchmark } from "./herd.ts";
 import { returnBenchmark } from "./return.ts";
 import { tcpBenchmark } from "./tcp.ts";
 
@@ -17,6 +18,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   tcpBenchmark,
   pathsBenchmark,
   returnBenchmark,
+  herdBenchmark,
   matrixBenchmark,
 ];
 

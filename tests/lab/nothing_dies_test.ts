@@ -1,0 +1,174 @@
+/**
+ * Real TCP through the real program while its parts are stopped, killed, put to sleep and started again: what was asked
+ * for arrives byte for byte, or is reset at once.
+ * @module
+ */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { Lab } from "./lab.ts";
+import { PosternInLab } from "./postern_in_lab.ts";
+import { findCommand, skipLab } from "./requirements.ts";
+import { webBytes } from "./web_service.ts";
+
+const ignore = skipLab("tests/lab/nothing_dies_test.ts") || findCommand("curl") === undefined;
+
+/** At 10 Mbit/s: some 13 s. */
+const BYTES = 16_000_000;
+/** Bytes that have arrived when it happens. */
+const HAPPENS_AT = 1_000_000;
+/** Not a goal but a bound: what the goal is stands in the table that is printed. */
+const MAX_STALL_MS = 8_000;
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+async function hashOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of stream) hash.update(chunk);
+  return hash.digest("hex");
+}
+
+async function sizeOf(file: string): Promise<number> {
+  return (await Deno.stat(file).catch(() => undefined))?.size ?? 0;
+}
+
+const stalls: { event: string; path: string; goal: string; longestStallMs: number }[] = [];
+
+interface Event {
+  readonly name: string;
+  readonly path: "direct" | "relayed";
+  /** Does it, and answers when all is in place again (`performance.now()`); what stalls before does not count. */
+  readonly happen: (postern: PosternInLab) => Promise<number>;
+  readonly goalMs: number;
+}
+
+async function restartRelay(postern: PosternInLab, signal: Deno.Signal): Promise<number> {
+  await postern.stopRole("relay", signal);
+  await sleep(1_500);
+  await postern.startRole("relay").ready();
+  return performance.now();
+}
+
+async function sleepAgent(postern: PosternInLab): Promise<number> {
+  postern.process("agent").signal("SIGSTOP");
+  await sleep(20_000);
+  postern.process("agent").signal("SIGCONT");
+  return performance.now();
+}
+
+const EVENTS: readonly Event[] = [
+  ...(["SIGTERM", "SIGKILL"] as const).flatMap((signal) =>
+    (["direct", "relayed"] as const).map((path) => ({
+      name: `the relay gets ${signal} and is started again`,
+      path,
+      happen: (postern: PosternInLab) => restartRelay(postern, signal),
+      goalMs: path === "direct" ? 500 : 3_000,
+    }))
+  ),
+  ...(["direct", "relayed"] as const).map((path) => ({
+    name: "the agent's machine sleeps for 20 s",
+    path,
+    happen: sleepAgent,
+    goalMs: 3_000,
+  })),
+];
+
+async function untilPath(postern: PosternInLab, path: string): Promise<void> {
+  for (let i = 0; i < 40; i++) {
+    if ((await postern.path()).path === path) return;
+    await sleep(250);
+  }
+  throw new Error(`Cannot see the tunnel ${path}`);
+}
+
+/** The longest time without a new byte, from `since()` on, until `done`. */
+async function watch(file: string, done: Promise<unknown>, since: () => number): Promise<number> {
+  let [running, longest, size, grew] = [true, 0, await sizeOf(file), performance.now()];
+  done.finally(() => running = false).catch(() => {});
+  while (running) {
+    await sleep(10);
+    const now = performance.now();
+    longest = Math.max(longest, now - Math.max(grew, since()));
+    const grown = await sizeOf(file);
+    if (grown > size) [size, grew] = [grown, now];
+  }
+  return Math.round(longest);
+}
+
+for (const { name, path, happen, goalMs } of EVENTS) {
+  Deno.test({
+    name: `a ${path} download loses nothing when ${name}`,
+    ignore,
+    async fn() {
+      await using lab = await Lab.create({ link: { delayMs: 10 }, linkB: { rateMbit: 10 } });
+      const noDirect = path === "relayed" ? ["--no-direct"] : [];
+      const flags = { agent: noDirect, connector: noDirect };
+      await using postern = await PosternInLab.start(lab, { flags });
+      try {
+        await postern.curl("/");
+        await untilPath(postern, path);
+        const file = `${postern.folder}/download`;
+        const done = postern.curl(`/bytes/${BYTES}`, { args: ["-o", file], withinS: 120 });
+        while (await sizeOf(file) < HAPPENS_AT) await sleep(20);
+        // A direct tunnel must not notice anything; others are watched from when all is in place again.
+        let since = path === "direct" && name.includes("relay") ? performance.now() : Infinity;
+        const stall = watch(file, done, () => since);
+        const back = await happen(postern);
+        since = Math.min(since, back);
+        const { code, stderr } = await done;
+        const longestStallMs = await stall;
+        stalls.push({ event: name, path, goal: `< ${goalMs} ms`, longestStallMs });
+        assert.equal(code, 0, stderr);
+        assert.equal(await hashOf((await Deno.open(file)).readable), await hashOf(webBytes(BYTES)));
+        assert.ok(longestStallMs < MAX_STALL_MS, `${longestStallMs} ms without a byte`);
+      } catch (error) {
+        console.error(postern.logs());
+        throw error;
+      }
+    },
+  });
+}
+
+for (const path of ["direct", "relayed"] as const) {
+  Deno.test({
+    name:
+      `flows of a ${path} tunnel are reset soon when the connector is killed, and new ones work when it is back`,
+    ignore,
+    async fn() {
+      await using lab = await Lab.create({ link: { delayMs: 10 }, linkB: { rateMbit: 10 } });
+      const noDirect = path === "relayed" ? ["--no-direct"] : [];
+      const flags = { agent: noDirect, connector: noDirect };
+      await using postern = await PosternInLab.start(lab, { flags });
+      try {
+        await postern.curl("/");
+        await untilPath(postern, path);
+        const file = `${postern.folder}/download`;
+        const done = postern.curl(`/bytes/${BYTES}`, { args: ["-o", file], withinS: 60 });
+        while (await sizeOf(file) < HAPPENS_AT) await sleep(20);
+        await postern.stopRole("connector", "SIGKILL");
+        const connector = postern.startRole("connector");
+        await connector.ready();
+        const back = performance.now();
+        const { code, stderr } = await done;
+        const reset = Math.round(performance.now() - back);
+        assert.notEqual(code, 0);
+        // 28 would be curl's own time-out: a flow that hung.
+        assert.notEqual(code, 28, stderr);
+        const asked = performance.now();
+        assert.equal((await postern.curl("/", { withinS: 15 })).code, 0);
+        const served = Math.round(performance.now() - asked);
+        const event = `the connector is killed and back: reset after ${reset} ms, new flow`;
+        stalls.push({ event, path, goal: "at once", longestStallMs: served });
+        assert.ok(reset < MAX_STALL_MS, `${reset} ms until the reset`);
+      } catch (error) {
+        console.error(postern.logs());
+        throw error;
+      }
+    },
+  });
+}
+
+Deno.test.afterAll(() => {
+  if (stalls.length > 0) console.table(stalls);
+});
