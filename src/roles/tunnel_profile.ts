@@ -19,8 +19,11 @@ export const MAX_FLOWS = 4096;
 const CONGESTION = "bbr";
 
 /**
- * Of a tunnel. A flow's window starts at 1 MiB and grows to 16 MiB (1 Gbit/s at 130 ms); all flows together hold 128 MiB at
- * most. That is also what an end may have to keep in memory for applications that do not read.
+ * Of a tunnel. A flow's window starts at 256 KiB and grows, as fast as its application reads, to 16 MiB (1 Gbit/s at 130 ms);
+ * all flows together hold 256 MiB at most. That is also what an end may have to keep in memory for applications that do not
+ * read. The engine widens the common window only when less than half of it is left, counting what nobody has read as left: more
+ * than 128 MiB unread would stop every flow of the tunnel. That takes 512 flows whose readers never began, or eight that had
+ * grown to their most.
  */
 export function tunnelConfig(
   credentials: Credentials,
@@ -30,10 +33,10 @@ export function tunnelConfig(
     credentials,
     alpn: ALPN_TUNNEL,
     idleTimeoutMs: TUNNEL_IDLE_TIMEOUT,
-    streamWindow: 1 * MIB,
+    streamWindow: MIB / 4,
     maxStreamWindow: 16 * MIB,
-    connectionWindow: 128 * MIB,
-    maxConnectionWindow: 128 * MIB,
+    connectionWindow: 256 * MIB,
+    maxConnectionWindow: 256 * MIB,
     maxStreams: MAX_FLOWS,
     congestion: CONGESTION,
     ...options,

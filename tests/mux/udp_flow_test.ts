@@ -217,3 +217,31 @@ Deno.test("Mux.datagram() drops what is for no flow, and counts it", async () =>
   assert.equal(connectorMux().udpDrops.unknown, 200 - 128);
   pair.close();
 });
+
+Deno.test("Mux gives streams back however UDP flows end", async () => {
+  const { agentMux, connectorMux, pair } = await createMuxes(echo);
+  // Ten times as many as may be open at a time.
+  for (let i = 0; i < 1_000; i++) {
+    const flow = await agentMux.openUdp(i % 5 === 4 ? "ssh" : "dns", "test");
+    const large = i % 3 === 0;
+    if (i % 5 === 0) flow.close();
+    else if (i % 5 === 4) await new Promise<string>((resolve) => flow.onClose = resolve);
+    else {
+      const received = collect(flow);
+      flow.send(pattern(large ? 5_000 : 50, i));
+      if (i % 5 !== 1) await received(1);
+      if (i % 5 === 3) connectorMux().abortFlows(() => true);
+      else flow.close();
+    }
+  }
+  await settled(() => agentMux.flows.size === 0 && connectorMux().flows.size === 0);
+  assert.equal(pair.client.streamCount, 0);
+  const flow = await agentMux.openUdp("dns", "test");
+  const received = collect(flow);
+  for (let i = 0; i < 100; i++) {
+    flow.send(pattern(40_000, i));
+    await received(i + 1);
+  }
+  flow.close();
+  pair.close();
+});
