@@ -37,6 +37,7 @@ export class QuicConnection {
   readonly egress: Egress;
   /** Packets that came on the path in use. */
   packetsIn = 0;
+  #packetsSeen = 0;
   readonly #host: ConnectionHost;
   readonly #handler: ConnectionHandler;
   readonly #streams: StreamTable;
@@ -71,19 +72,15 @@ export class QuicConnection {
       lookAgain: () => this.#lookAgain(),
       opened: (stream) => this.#handler.stream?.(stream),
     });
+    this.#left = new LeftPaths(native);
     this.#sender = new PacketSender({
       ...options,
       native,
+      left: this.#left,
       wake: () => this.touched(),
       streamIds: () => this.#streams.ids(),
     });
     this.#timer = new EngineTimer(native, () => this.#lookAgain());
-    this.#left = new LeftPaths({
-      native,
-      egress: options.egress,
-      inUse: () => this.#sender,
-      packetsIn: () => this.packetsIn,
-    });
   }
 
   /** Our end of the path in use. */
@@ -219,6 +216,10 @@ export class QuicConnection {
     if (this.#handler.path || this.#established) this.#processPaths();
     // A server may hand out ids as soon as it may speak at all, so that the client can move that much sooner.
     if (this.#established || this.inEarlyData) this.#processIds();
+    if (!this.#left.none && this.packetsIn !== this.#packetsSeen && this.#left.heard(now)) {
+      this.touched();
+    }
+    this.#packetsSeen = this.packetsIn;
     this.#streams.process(now);
     while (native.dgramRecvQueueLen() > 0) {
       const data = native.dgramRecvVec();
@@ -246,7 +247,8 @@ export class QuicConnection {
   setPath(local: Address, peer: Address): void {
     const { local: oldLocal, peer: oldPeer } = this.#sender;
     const left = { local: oldLocal, peer: oldPeer };
-    this.#left.moved(left, { local, peer }, this.#rttOf(left));
+    const rtt = this.#rttOf(left);
+    this.#left.moved(left, { local, peer }, { now: performance.now(), ...(rtt ? { rtt } : {}) });
     this.#sender.local = local;
     this.#sender.peer = peer;
   }
@@ -305,7 +307,6 @@ export class QuicConnection {
     if (this.#closed) return;
     this.#closed = true;
     this.#timer.stop();
-    this.#left.stop();
     const reason = closeReasonOf(this.native, !this.#established);
     this.#streams.end();
     this.#sender.drop();

@@ -8,29 +8,30 @@
  * everything that was sent before it on the left path is lost or acknowledged a round trip later.
  *
  * ```
- * left --a round trip later--> challenge by way of the path in use --sign of life, three times--> forgotten
+ * left --a round trip later, and a sign of life--> challenge by way of the path in use --a few times--> forgotten
  * ```
+ *
+ * Into silence nothing is sent: a path whose challenges are lost three times is a failed one for the engine, and it ends a
+ * connection whose paths have all failed.
  * @module
  */
-import { type Address, addressOf } from "../core/mod.ts";
-import { MAX_PACKET } from "./config.ts";
-import type { Egress } from "./connection_types.ts";
+import type { Address, Millis } from "../core/mod.ts";
 import type { NativeConnection } from "./engine.ts";
 
 /**
- * From leaving a path to the first challenge: a round trip of the old path, within these limits, in milliseconds. Sooner it
- * would overtake packets that are only slow, which would be sent twice.
+ * From leaving a path to the first challenge: a round trip of the old path, within these limits. Sooner it would overtake
+ * packets that are only slow, which would be sent twice.
  */
-const FIRST_MIN = 30;
-const FIRST_MAX = 150;
+const FIRST_MIN_MS: Millis = 30;
+const FIRST_MAX_MS: Millis = 150;
 
-/** Challenges are repeated after twice as long, and at least this often, in milliseconds. */
-const INTERVAL_MAX = 1_000;
-
-/** Challenges on a path in use that showed signs of life, after which the left path is as good as settled: all lost at 5 % loss is one in 8,000. */
+/** Challenges after which a left path is as good as settled, if it counts as validated: all lost at 5 % loss is one in 8,000. */
 const ENOUGH = 3;
 
-/** Left paths that are remembered; the engine has room for as many. The oldest is forgotten. */
+/** Challenges after which it is forgotten anyway. */
+const MOST = 12;
+
+/** Left paths that are remembered; the oldest is forgotten. */
 const MAX_LEFT = 8;
 
 /** Two ends of a path, ours first. */
@@ -39,96 +40,80 @@ export interface PathOfConnection {
   readonly peer: Address;
 }
 
-/** What this needs of its connection. */
-export interface LeftPathsOptions {
-  readonly native: NativeConnection;
-  readonly egress: Egress;
-  /** The path in use. */
-  readonly inUse: () => PathOfConnection;
-  /** Packets that came on the path in use. */
-  readonly packetsIn: () => number;
-}
-
 interface Left extends PathOfConnection {
-  interval: number;
-  enough: number;
-  packetsIn: number;
-  timer: ReturnType<typeof setTimeout>;
+  /** When the next challenge is due, and how long after it the one after. */
+  at: Millis;
+  interval: Millis;
+  challenges: number;
 }
 
 /** See the module's head. */
 export class LeftPaths {
-  readonly #options: LeftPathsOptions;
+  readonly #native: NativeConnection;
   readonly #left = new Map<string, Left>();
 
-  constructor(options: LeftPathsOptions) {
-    this.#options = options;
+  constructor(native: NativeConnection) {
+    this.#native = native;
   }
 
-  /** The connection left `from` for `to`. `rtt`: the round trip of the path left, in milliseconds, as far as known. */
-  moved(from: PathOfConnection, to: PathOfConnection, rtt = FIRST_MAX): void {
-    this.#forget(keyOf(to));
+  /** Nothing to do. */
+  get none(): boolean {
+    return this.#left.size === 0;
+  }
+
+  /** Do packets for that path have to travel along the one in use? */
+  has(local: Address, peer: Address): boolean {
+    return this.#left.has(keyOf({ local, peer }));
+  }
+
+  /** The connection left `from` for `to`. `rtt`: the round trip of the path left, as far as known. */
+  moved(from: PathOfConnection, to: PathOfConnection, { rtt = FIRST_MAX_MS, now = 0 }): void {
     const key = keyOf(from);
+    this.#left.delete(keyOf(to));
     if (key === keyOf(to)) return;
-    this.#forget(key);
+    this.#left.delete(key);
     for (const oldest of this.#left.keys()) {
       if (this.#left.size < MAX_LEFT) break;
-      this.#forget(oldest);
+      this.#left.delete(oldest);
     }
-    const interval = Math.min(FIRST_MAX, Math.max(FIRST_MIN, rtt));
-    const left: Left = {
-      ...from,
-      interval,
-      enough: ENOUGH,
-      packetsIn: this.#options.packetsIn(),
-      timer: setTimeout(() => this.#settle(key, left), interval),
-    };
-    this.#left.set(key, left);
+    const interval = Math.min(FIRST_MAX_MS, Math.max(FIRST_MIN_MS, rtt));
+    this.#left.set(key, { ...from, at: now + interval, interval, challenges: 0 });
   }
 
-  /** The connection is over. */
-  stop(): void {
-    for (const key of [...this.#left.keys()]) this.#forget(key);
+  /** Packets came on the path in use. Answers whether there is something to send now. */
+  heard(now: Millis): boolean {
+    let due = false;
+    for (const [key, left] of this.#left) {
+      if (now < left.at) continue;
+      if (this.#isSettled(left) || !this.#challenge(left)) {
+        this.#left.delete(key);
+        continue;
+      }
+      left.challenges++;
+      left.interval *= 2;
+      left.at = now + left.interval;
+      due = true;
+    }
+    return due;
   }
 
-  #forget(key: string): void {
-    clearTimeout(this.#left.get(key)?.timer);
-    this.#left.delete(key);
-  }
-
-  #settle(key: string, left: Left): void {
-    const packetsIn = this.#options.packetsIn();
-    // What is sent into silence may be lost like all before it: it does not count.
-    if (packetsIn !== left.packetsIn) left.enough--;
-    left.packetsIn = packetsIn;
-    if (left.enough < 0 || !this.#challenge(left)) return this.#forget(key);
-    left.interval = Math.min(INTERVAL_MAX, left.interval * 2);
-    left.timer = setTimeout(() => this.#settle(key, left), left.interval);
+  #isSettled({ local, peer, challenges }: Left): boolean {
+    if (challenges < ENOUGH) return false;
+    try {
+      return challenges >= MOST || this.#native.isPathValidated(local, peer);
+    } catch {
+      return true;
+    }
   }
 
   /** Answers whether the engine still knows that path. */
   #challenge({ local, peer }: PathOfConnection): boolean {
-    const { native, egress, inUse } = this.#options;
-    const way = inUse();
-    const prefix = egress.prefix(way.peer);
-    const buffer = new Uint8Array(
-      prefix.length + Math.min(MAX_PACKET, egress.packetSize(way.peer)),
-    );
-    let length: number;
     try {
-      native.probePath(local, peer);
-      const made = native.sendOnPath(buffer.subarray(prefix.length), local, peer);
-      if (made === null) return true;
-      const [size, { from, to }] = made;
-      length = size;
-      if (addressOf(to.host, to.port).key !== peer.key || from.port !== local.port) return true;
+      this.#native.probePath(local, peer);
+      return true;
     } catch {
       return false;
     }
-    buffer.set(prefix);
-    const datagram = buffer.subarray(0, prefix.length + length);
-    egress.transmit(way.local, way.peer, datagram, datagram.length);
-    return true;
   }
 }
 

@@ -3,6 +3,7 @@
  * @module
  */
 import { type Address, addressOf, type Bytes } from "../core/mod.ts";
+import type { LeftPaths } from "./left_paths.ts";
 import type { Closing } from "./closing.ts";
 import type { Egress } from "./connection_types.ts";
 import type { NativeConnection } from "./engine.ts";
@@ -14,6 +15,8 @@ export interface PacketSenderOptions {
   readonly egress: Egress;
   readonly local: Address;
   readonly peer: Address;
+  /** Paths whose packets travel along the path in use. */
+  readonly left: LeftPaths;
   /** Call {@linkcode PacketSender.flush} again. */
   readonly wake: () => void;
   /** Streams that live now. */
@@ -120,7 +123,10 @@ export class PacketSender {
     return true;
   }
 
-  #sendSingle(local: Address, peer: Address, packet: Uint8Array): void {
+  #sendSingle(madeFor: Address, madeTo: Address, packet: Uint8Array): void {
+    const inUse = this.#options.left.has(madeFor, madeTo);
+    const local = inUse ? this.local : madeFor;
+    const peer = inUse ? this.peer : madeTo;
     const prefix = this.#egress.prefix(peer);
     const datagram = new Uint8Array(prefix.length + packet.length);
     datagram.set(prefix);
