@@ -12,3 +12,4 @@ export * from "./messages.ts";
 export * from "./parse.ts";
 export * from "./reconnect.ts";
 export * from "./relay_session.ts";
+export * from "./stranger_codec.ts";

@@ -76,6 +76,7 @@ export class QuicEndpoint implements ConnectionHost {
   readonly #loopTurn = new LoopTurn();
   readonly #newcomers: Newcomers;
   #acceptor: Acceptor | undefined;
+  #unknown: ((packet: Uint8Array, from: Address) => void) | undefined;
   #scheduled = false;
   #madeThisTurn = 0;
   #turnPending = false;
@@ -89,9 +90,17 @@ export class QuicEndpoint implements ConnectionHost {
     return this.#newcomers.count;
   }
 
-  /** Starts accepting newcomers. */
-  listen(acceptor: Acceptor): void {
+  /**
+   * Starts accepting newcomers.
+   *
+   * @param options.unknown gets packets in the middle of connections that nobody here knows
+   */
+  listen(
+    acceptor: Acceptor,
+    options: { unknown?: (packet: Uint8Array, from: Address) => void } = {},
+  ): void {
     this.#acceptor = acceptor;
+    this.#unknown = options.unknown;
   }
 
   /** Number of connections. */
@@ -274,6 +283,7 @@ export class QuicEndpoint implements ConnectionHost {
     const options = isInitial(packet) ? this.#acceptor?.(packet, from, local) : undefined;
     if (!options) {
       this.counters.unknownConnection++;
+      if ((packet[0]! & 0x80) === 0) this.#unknown?.(packet, from);
       return;
     }
     const verdict = this.#newcomers.judge(packet, from, Date.now());

@@ -11,6 +11,7 @@
  * ```
  * @module
  */
+import { decodeStranger } from "../control/mod.ts";
 import {
   type Address,
   addressOf,
@@ -84,6 +85,12 @@ export class ClientWiring {
           endpoint.ingest(data, segmentSize, from, sockets.relay.local),
         observed: (data) => this.relayPaths.datagram(data),
         sealed: (data, segmentSize, from) => this.router.sealed(data, segmentSize, from),
+        stranger: (data, segmentSize, from) => {
+          for (let at = 0; at < data.length; at += segmentSize) {
+            const echo = decodeStranger(data.subarray(at, at + segmentSize));
+            if (echo !== undefined) link().unknownThere(echo, from);
+          }
+        },
         batchEnd: () => endpoint.batchEnd(),
       }),
     );

@@ -23,6 +23,7 @@ import { openObservers } from "./relay_observers.ts";
 import { readPolicy, watchPolicy } from "./relay_policy.ts";
 import { socketEgress } from "./socket_egress.ts";
 import type { RelayStatus } from "./status.ts";
+import { strangerAnswers } from "./relay_strangers.ts";
 import { serveStatus } from "./status_socket.ts";
 import { sleep, untilAborted } from "./waiting.ts";
 
@@ -120,8 +121,7 @@ async function run(options: RelayOptions, admin: AdminServer | undefined): Promi
         config,
         egress,
         handler: (connection) => clients.handlerOf(connection),
-      })
-    );
+      }), { unknown: strangerAnswers(socket, clock) });
     const demultiplexer = new Demultiplexer({
       quic: (data, segmentSize, from) => endpoint.ingest(data, segmentSize, from, socket.local),
       sealed: (data, segmentSize, from) => forwarder.sealed(data, segmentSize, from),

@@ -43,6 +43,7 @@ import type { UdpSocket } from "../sockets/mod.ts";
 import { type ObserveFacts, observeFactsOf, type RelayTicket } from "./relay_ticket.ts";
 import { resolveHost } from "./resolve_host.ts";
 import { FirstFlight } from "./first_flight.ts";
+import { RelayDoubt } from "./relay_doubt.ts";
 import { socketEgress } from "./socket_egress.ts";
 import type { EarlyDataState, RelayLinkStatus } from "./status.ts";
 
@@ -77,6 +78,10 @@ export class RelayLink {
   readonly #options: RelayLinkOptions;
   readonly #reconnect: Driver<ReconnectInput, ReconnectOutput>;
   readonly #session: Driver<ClientInput, ClientOutput>;
+  readonly #doubt = new RelayDoubt({
+    ask: () => this.#session.tell({ type: "check" }),
+    silent: () => this.#reason = "it does not know us any more, as after a restart",
+  });
   readonly #attempts = new Map<number, QuicConnection>();
   readonly #startedAt = new Map<number, number>();
   #current:
@@ -155,6 +160,7 @@ export class RelayLink {
     this.#state = "closed";
     this.#reconnect.tell({ type: "stop" });
     this.#reconnect.stop();
+    this.#doubt.stop();
     this.#session.stop();
     this.#current?.connection.close(0, "stopping");
     for (const connection of this.#attempts.values()) connection.close(0, "stopping");
@@ -176,6 +182,13 @@ export class RelayLink {
   poke(): void {
     this.#current?.connection.native.sendAckEliciting();
     this.#current?.connection.touched();
+  }
+
+  /** See {@linkcode RelayDoubt}. */
+  unknownThere(echo: string, from: Address): void {
+    if (this.connected && this.#current) {
+      this.#doubt.raise(this.#current.connection, { echo, from });
+    }
   }
 
   status(): RelayLinkStatus {
@@ -295,6 +308,7 @@ export class RelayLink {
     const channel = new FrameChannel(stream, {
       frame: (json) => {
         if (this.#current?.attempt !== attempt) return;
+        this.#doubt.heard();
         const parsed = parseRelayMessage(json);
         if ("ok" in parsed) this.#session.tell({ type: "message", message: parsed.ok });
         else this.#session.tell({ type: "refusal", refusal: parsed.refused });
@@ -328,7 +342,9 @@ export class RelayLink {
       this.#current = undefined;
       this.#session.tell({ type: "lost" });
       if (this.#stopped) return;
-      if (this.#state === "connected") this.#options.log.warn("lost the relay", { reason: text });
+      if (this.#state === "connected") {
+        this.#options.log.warn("lost the relay", { reason: this.#reason ?? text });
+      }
       if (this.#state !== "refused") this.#state = "connecting";
       this.#reason ??= text;
       const minDelayMs = this.#minDelayMs;

@@ -11,6 +11,7 @@
  * | 0x04 | observed |
  * | 0x05 | probe |
  * | 0x06 | probe reply |
+ * | 0x07 | stranger |
  * @module
  */
 import type { Address } from "../core/mod.ts";
@@ -25,6 +26,7 @@ export const DATAGRAM_KINDS = [
   "observed",
   "probe",
   "probeReply",
+  "stranger",
   "unknown",
 ] as const;
 /** One of {@linkcode DATAGRAM_KINDS}. */
@@ -37,6 +39,7 @@ export const FIRST_BYTE = {
   observed: 0x04,
   probe: 0x05,
   probeReply: 0x06,
+  stranger: 0x07,
 } as const;
 
 /** A first byte from here on is QUIC's: the fixed bit (RFC 9000 §17.2). */
@@ -66,6 +69,7 @@ export interface DemultiplexerOptions {
   readonly observed?: TrainHandler;
   readonly probe?: TrainHandler;
   readonly probeReply?: TrainHandler;
+  readonly stranger?: TrainHandler;
   /** All that was waiting has been handed over. */
   readonly batchEnd?: () => void;
 }
@@ -88,6 +92,7 @@ export class Demultiplexer implements DatagramHandler {
       observed: 0,
       probe: 0,
       probeReply: 0,
+      stranger: 0,
       unknown: 0,
     };
   }

@@ -18,6 +18,7 @@ Deno.test("classify() sorts every first byte as the protocol says", () => {
     4: "observed",
     5: "probe",
     6: "probeReply",
+    7: "stranger",
   };
   for (let byte = 0; byte < 256; byte++) {
     assert.equal(classify(byte), byte >= 0x40 ? "quic" : ours[byte] ?? "unknown", `byte ${byte}`);
@@ -72,7 +73,8 @@ Deno.test("Demultiplexer.datagrams() drops and counts what nobody takes", () => 
   const { demultiplexer, calls } = record(["quic"]);
   demultiplexer.datagrams(Uint8Array.of(0, 1, 2, 2, 0x40, 7), 1, FROM);
   assert.deepEqual(calls.map((call) => call.kind), ["quic"]);
-  assert.equal(demultiplexer.dropped.unknown, 3);
+  assert.equal(demultiplexer.dropped.unknown, 2);
+  assert.equal(demultiplexer.dropped.stranger, 1);
   assert.equal(demultiplexer.dropped.sealed, 2);
   assert.equal(demultiplexer.dropped.quic, 0);
 });
