@@ -7,6 +7,7 @@ import type { LeftPaths } from "./left_paths.ts";
 import type { Closing } from "./closing.ts";
 import type { Egress } from "./connection_types.ts";
 import type { NativeConnection } from "./engine.ts";
+import { Pacer } from "./pacer.ts";
 import type { TrainBuilder } from "./train_builder.ts";
 
 /** What a sender needs of its connection. */
@@ -23,6 +24,9 @@ export interface PacketSenderOptions {
   readonly streamIds: () => Iterable<number>;
 }
 
+/** Milliseconds until a connection that the pacer has stopped looks again: what a timer can do. */
+const PACE_INTERVAL = 1;
+
 /** The sending half of a connection. */
 export class PacketSender {
   /** Our end of the path in use. */
@@ -34,6 +38,10 @@ export class PacketSender {
   readonly #options: PacketSenderOptions;
   readonly #native: NativeConnection;
   readonly #egress: Egress;
+  readonly #pacer = new Pacer();
+  /** The path that the pacer knows. */
+  #pacedPeer: Address | undefined;
+  #paceTimer: ReturnType<typeof setTimeout> | undefined;
   /** A train that the socket did not take whole. */
   #unsent: { local: Address; peer: Address; data: Bytes; segmentSize: number } | undefined;
 
@@ -52,6 +60,7 @@ export class PacketSender {
     const { peer } = this;
     const prefix = this.#egress.prefix(peer);
     const size = this.#egress.packetSize(peer);
+    budget = this.#pace(size, budget);
     builder.begin();
     while (made < budget) {
       let result: ReturnType<NativeConnection["send"]>;
@@ -67,6 +76,7 @@ export class PacketSender {
       }
       const [length, info] = result;
       made++;
+      this.#pacer.spend(length);
       this.closing?.sent(this.#options.streamIds());
       if (info.to.host !== peer.host || info.to.port !== peer.port) {
         // Another path than the one before (a probe, or a migration): the packet travels alone.
@@ -91,9 +101,30 @@ export class PacketSender {
     return made;
   }
 
-  /** Forgets what was held back. */
+  /** No more packets, and no more looking for some. */
   drop(): void {
+    clearTimeout(this.#paceTimer);
     this.#unsent = undefined;
+  }
+
+  /** How many of `budget` packets may leave now; where it is not all of them, the connection wakes itself in time. */
+  #pace(size: number, budget: number): number {
+    const now = performance.now();
+    const pacer = this.#pacer;
+    if (this.#pacedPeer !== this.peer) {
+      this.#pacedPeer = this.peer;
+      pacer.reset();
+    }
+    if (pacer.wantsLook(now)) {
+      pacer.look(this.#native.pathStats().find(({ active }) => active), now);
+    }
+    const allowed = pacer.allowance(size, now);
+    if (allowed >= budget) return budget;
+    this.#paceTimer ??= setTimeout(() => {
+      this.#paceTimer = undefined;
+      this.#options.wake();
+    }, PACE_INTERVAL);
+    return allowed;
   }
 
   /** What the socket did not take before goes first. False: it still does not. */
