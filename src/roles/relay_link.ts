@@ -11,7 +11,6 @@
  */
 import {
   type ClientInput,
-  type ClientKind,
   type ClientOutput,
   ClientSession,
   FrameChannel,
@@ -21,54 +20,17 @@ import {
   type ReconnectOutput,
   type RelayMessageOf,
 } from "../control/mod.ts";
-import {
-  type Address,
-  type Clock,
-  Driver,
-  type HostPort,
-  type Logger,
-  toBase64Url,
-  toHex,
-} from "../core/mod.ts";
+import { type Address, Driver, toBase64Url, toHex } from "../core/mod.ts";
 import { VERSION } from "../core/version.ts";
 import { decodeQadAddress } from "../qad/mod.ts";
-import {
-  type CloseReason,
-  describeClose,
-  type NativeConfig,
-  type QuicConnection,
-  type QuicEndpoint,
-} from "../quic/mod.ts";
-import type { UdpSocket } from "../sockets/mod.ts";
-import { type ObserveFacts, observeFactsOf, type RelayTicket } from "./relay_ticket.ts";
+import { type CloseReason, describeClose, type QuicConnection } from "../quic/mod.ts";
+import { observeFactsOf } from "./relay_ticket.ts";
 import { resolveHost } from "./resolve_host.ts";
 import { FirstFlight } from "./first_flight.ts";
 import { RelayDoubt } from "./relay_doubt.ts";
+import type { RelayLinkOptions } from "./relay_link_options.ts";
 import { socketEgress } from "./socket_egress.ts";
 import type { EarlyDataState, RelayLinkStatus } from "./status.ts";
-
-/** What a link needs. */
-export interface RelayLinkOptions {
-  readonly kind: ClientKind;
-  readonly relays: () => readonly HostPort[];
-  readonly serverName: string;
-  /** Made anew for each connection, as the certificate may have been renewed. */
-  readonly config: () => NativeConfig;
-  readonly endpoint: QuicEndpoint;
-  readonly socket: UdpSocket;
-  readonly clock: Clock;
-  readonly log: Logger;
-  /** For returning with 0-RTT; `undefined`: always a full handshake first. */
-  readonly ticket?: RelayTicket;
-  /** Ask the relay where it sees us: it has just said how, or did at an earlier visit. */
-  readonly observe: (asking: ObserveFacts) => void;
-  /** The relay has followed us to another address: it forwards to us and from us again. */
-  readonly followed: () => void;
-  /** Something may be sent to the relay: it is welcomed, or the first flight is being written. */
-  readonly usable: () => void;
-  /** What the session says that is not the link's own business. */
-  readonly output: (output: ClientOutput) => void;
-}
 
 /** Seconds to wait after the relay has told us to go away, so that two machines with one identity do not chase each other. */
 const REFUSED_DELAY_MS = 15_000;
