@@ -274,20 +274,24 @@ export async function writeAll(conn: Deno.Conn, data: Uint8Array): Promise<void>
 }
 
 /**
- * Says something to a local port and hears what comes back, until `wanted` bytes are there, or the end. A reset is an
- * end too: what came until then counts.
+ * Says something to a local port and hears what comes back, until `wanted` bytes are there, or the end (`end`: ours comes
+ * first). A reset is an end too: what came until then counts.
  */
 export async function exchange(
   port: number,
   text: string,
-  options: { wanted?: number; withinMs?: number } = {},
+  options: { wanted?: number; withinMs?: number; end?: boolean } = {},
 ): Promise<string> {
-  const { wanted = text.length, withinMs = 10_000 } = options;
+  const { end = false, wanted = end ? Infinity : text.length, withinMs = 10_000 } = options;
   const conn = await Deno.connect({ hostname: "127.0.0.1", port });
   const timer = setTimeout(() => conn.close(), withinMs);
   let heard = "";
   try {
-    await writeAll(conn, new TextEncoder().encode(text));
+    // Heard while it is said: nobody has to hold all of it.
+    const said = writeAll(conn, new TextEncoder().encode(text)).then(() => {
+      if (end) return conn.closeWrite();
+    });
+    said.catch(() => {});
     const buffer = new Uint8Array(65_536);
     while (heard.length < wanted) {
       const n = await conn.read(buffer);
