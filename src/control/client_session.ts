@@ -193,7 +193,10 @@ export class ClientSession implements Machine<ClientInput, ClientOutput> {
         return;
       case "observed":
         this.#tunnels.observed = input.addresses;
-        if (this.#welcomed) this.#send({ type: "observed", addresses: [...input.addresses] });
+        // A client that comes back knows whom to ask, and may know it before it is welcomed.
+        if (this.#welcomed || this.#state.name === "greeting") {
+          this.#send({ type: "observed", addresses: [...input.addresses] });
+        }
         return;
       case "renew":
         this.#csr = input.csr;

@@ -6,6 +6,7 @@
  *                +-- sealed ----> SealedRouter --> tunnel: QUIC, or a probe of the relayed path
  *                '-- observed --> where the relay socket is seen
  * P2P socket ----+-- QUIC ------> endpoint (tunnels on a direct path)
+ *                +-- sealed ----> SealedRouter (a young tunnel's packets, past the relay)
  *                +-- probes ----> the tunnel's direct side
  *                '-- observed --> where the P2P socket is seen
  * ```
@@ -20,12 +21,13 @@ import {
   type Logger,
   parseAddress,
 } from "../core/mod.ts";
-import { peekTunnelId, type SocketId } from "../path/mod.ts";
+import { isUsable, P2P_SOCKET, peekTunnelId, type SocketId } from "../path/mod.ts";
 import type { ObserveKey } from "../qad/mod.ts";
 import type { QuicEndpoint } from "../quic/mod.ts";
 import { Demultiplexer, type DualSockets, type UdpSocket } from "../sockets/mod.ts";
 import {
   DirectSide,
+  makeKnock,
   RELAYED_AGENT,
   RELAYED_CONNECTOR,
   SealedRouter,
@@ -148,7 +150,21 @@ export class ClientWiring {
   /** The relay tells where it sees the other end's P2P socket. */
   peerSeen(tunnelId: string, observed: readonly string[]): void {
     const addresses = observed.flatMap((text) => parseAddress(text) ?? []);
+    if (!this.#options.noDirect) this.#expect(tunnelId, addresses);
     this.#tunnels.get(tunnelId)?.direct?.peerSeen(addresses);
+  }
+
+  /** The other end's packets may come straight from there. A connector has to open its own NAT for them; an agent's probes do. */
+  #expect(tunnelId: string, addresses: readonly Address[]): void {
+    this.router.expect(tunnelId, addresses);
+    if (this.#options.kind !== "connector") return;
+    const knock = makeKnock(tunnelId, { mac: hmac, random: randomBytes });
+    const { allowLoopback } = this.paths;
+    for (const address of addresses) {
+      if (isUsable(address, { allowLoopback })) {
+        this.p2p.get(P2P_SOCKET)?.send(address, knock, knock.length);
+      }
+    }
   }
 
   /** Packets that the relay forwards for a tunnel reach its connection, and it looks for a direct path once it is open. */
@@ -213,6 +229,7 @@ export class ClientWiring {
     return new Demultiplexer({
       quic: (data, segmentSize, from) => endpoint.ingest(data, segmentSize, from, socket.local),
       observed: (data) => this.paths.datagram(data),
+      sealed: (data, segmentSize, from) => this.router.shortcut(data, segmentSize, from),
       probe: probes,
       probeReply: probes,
       batchEnd: () => endpoint.batchEnd(),

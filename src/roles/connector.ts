@@ -130,6 +130,7 @@ class Connector {
       tunnelId,
       (packet) => this.#firstPacket(tunnelId, announced, packet),
     );
+    this.#client.wiring.peerSeen(tunnelId, observed);
     // The first packet may have been here before the announcement.
     this.#client.endpoint.batchEnd();
     // An agent that never comes must not stay in the table.

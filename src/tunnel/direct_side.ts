@@ -17,7 +17,6 @@ import {
   fromHex,
   type Logger,
   toBase64Url,
-  toHex,
 } from "../core/mod.ts";
 import {
   type AttemptOutcome,
@@ -38,15 +37,13 @@ import type { Mac, RandomBytes } from "../qad/mod.ts";
 import { MAX_PACKET, MIN_PACKET, type NativePathEvent } from "../quic/mod.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
 import type { PathChange, TunnelDirect } from "./direct_part.ts";
+import { PROBE_KEY_BYTES } from "./knock.ts";
 import { type PathEnds, PathFollower, PathMover } from "./path_mover.ts";
 import { Pulse, type PulseInput, type PulseOutput } from "./pulse.ts";
 import { RelayedMtu } from "./relayed_mtu.ts";
 import { isRelayed, RELAYED_AGENT, RELAYED_CONNECTOR } from "./sealed.ts";
 import type { Tunnel } from "./tunnel.ts";
 import type { TunnelMessage } from "./tunnel_message.ts";
-
-/** Bytes of the key that makes the macs of a tunnel's probes. */
-const PROBE_KEY_BYTES = 32;
 
 /** Probes kept until their key comes; an agent sends fewer in a round trip, and more would be a stranger's. */
 const MAX_EARLY_PROBES = 24;
@@ -131,28 +128,20 @@ export class DirectSide implements TunnelDirect {
 
   /**
    * The relay has said where it sees the other end's P2P socket, before the tunnel is there: no secret, as the relay sees it
-   * anyway. The agent probes there at once; the connector, which gets the key of the probes only with the tunnel, opens its
-   * NAT towards it, and keeps what comes meanwhile. So the first probes need not wait for the handshake.
+   * anyway. The agent probes there at once; the connector, which gets the key of the probes only with the tunnel, has opened its
+   * NAT towards it, and keeps what comes meanwhile. So the first probes need not wait for the handshake, and the handshake need
+   * not go the long way only.
    */
   peerSeen(addresses: readonly Address[]): void {
-    const { disabled, own, sockets, mac, random } = this.#options;
+    const { disabled, own } = this.#options;
     const usable = addresses.filter((address) => isUsable(address, own));
     if (disabled || usable.length === 0 || this.#peerOffer) return;
     if (this.#tunnel.end === "agent") {
       this.#begin();
       const candidates = usable.map((address) => ({ kind: "observed" as const, address }));
       this.#paths?.tell({ type: "remote", offer: { generation: 0, candidates, mapping: {} } });
-      return;
     }
-    if (this.#key) return;
-    const codec = new ProbeCodec({
-      role: "connector",
-      tunnelId: fromHex(this.#tunnel.id)!,
-      key: random(PROBE_KEY_BYTES),
-      mac,
-    });
-    const opener = codec.probe(toHex(random(8)), { size: 0 });
-    for (const address of usable) sockets.get(0)?.send(address, opener, opener.length);
+    this.#tunnel.egress.setShortcuts(usable);
   }
 
   /** The tunnel is open: the agent says where it may be reached. */
@@ -398,6 +387,7 @@ export class DirectSide implements TunnelDirect {
     const now = performance.now();
     const afterMs = now - this.#tunnel.startedAt;
     if (direct) this.directAfterMs ??= afterMs;
+    this.#tunnel.egress.setShortcuts([]);
     log.info("path changed", {
       peer: this.#tunnel.peer,
       path: direct ? "direct" : "relayed",

@@ -83,7 +83,8 @@ export class PathMover {
       this.#wish = undefined;
       return moved(ends);
     }
-    if (performance.now() >= wish.until || connection.closed) {
+    if (connection.closed) return this.stop();
+    if (performance.now() >= wish.until) {
       this.#wish = undefined;
       return failed(ends);
     }

@@ -10,7 +10,7 @@ export type SealedSink = (packet: Uint8Array) => void;
 
 /** Why sealed datagrams were dropped. */
 export interface SealedDrops {
-  /** Not from the relay. */
+  /** Neither from the relay nor from where it sees the tunnel's other end. */
   wrongSource: number;
   /** Of no tunnel that we know (yet: they are kept for a moment). */
   unknownTunnel: number;
@@ -21,7 +21,7 @@ export interface SealedDrops {
 /** The tunnels of a process by their ids. */
 export class SealedRouter {
   readonly dropped: SealedDrops = { wrongSource: 0, unknownTunnel: 0, tooShort: 0 };
-  readonly #sinks = new Map<number, { tail: number; sink: SealedSink }>();
+  readonly #sinks = new Map<number, { tail: number; sink: SealedSink; shortcuts: Set<string> }>();
   readonly #relay: () => Address | undefined;
   /** A tunnel's first packets may overtake the message that announces it. */
   readonly #early = new WaitingRoom();
@@ -34,10 +34,35 @@ export class SealedRouter {
   /** From now on that tunnel's packets go there. */
   add(tunnelId: string, sink: SealedSink): void {
     const id = fromHex(tunnelId)!;
-    this.#sinks.set(tunnelKey(id, 0), { tail: tunnelTail(id, 0), sink });
+    const shortcuts = this.#sinks.get(tunnelKey(id, 0))?.shortcuts ?? new Set();
+    this.#sinks.set(tunnelKey(id, 0), { tail: tunnelTail(id, 0), sink, shortcuts });
     // The first packet may change who takes the next.
     for (const { data } of this.#early.take(tunnelId, performance.now())) {
       this.#sinks.get(tunnelKey(id, 0))?.sink(data);
+    }
+  }
+
+  /** The relay sees that tunnel's other end there: sealed datagrams may come from there, too, past the relay. */
+  expect(tunnelId: string, addresses: readonly Address[]): void {
+    const shortcuts = this.#sinks.get(tunnelKey(fromHex(tunnelId)!, 0))?.shortcuts;
+    shortcuts?.clear();
+    for (const { key } of addresses) shortcuts?.add(key);
+  }
+
+  /** A train of sealed datagrams came to the P2P socket. */
+  shortcut(data: Uint8Array, segmentSize: number, from: Address): void {
+    for (let offset = 0; offset < data.length; offset += segmentSize) {
+      const end = Math.min(offset + segmentSize, data.length);
+      if (end - offset <= SEALED_OVERHEAD) {
+        this.dropped.tooShort++;
+        continue;
+      }
+      const entry = this.#sinks.get(tunnelKey(data, offset + 1));
+      if (entry?.tail !== tunnelTail(data, offset + 1) || !entry.shortcuts.has(from.key)) {
+        this.dropped.wrongSource++;
+        continue;
+      }
+      entry.sink(data.subarray(offset + SEALED_OVERHEAD, end));
     }
   }
 

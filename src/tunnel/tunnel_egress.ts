@@ -15,6 +15,12 @@ export const UNPROVEN_PACKET = MIN_PACKET;
 /** Of a handshake, kept for sending it once more, in bytes: a client's flight is one packet, a server's about three. */
 const MAX_FLIGHT_BYTES = 16 * 1024;
 
+/**
+ * Of a young tunnel, sent twice: to the relay, and sealed all the same to where the relay sees the other end, in bytes. Enough
+ * for handshake, offers and the first requests; a direct path is in use by then, or does not come that soon.
+ */
+const MAX_SHORTCUT_BYTES = 48 * 1024;
+
 /** How a tunnel reaches the network. */
 export interface TunnelWires {
   /** The relay socket: control connection and relayed path. */
@@ -37,6 +43,9 @@ export class TunnelEgress implements Egress {
   /** Copies of what was sent on the relayed path while the handshake runs; `undefined` when it is over. */
   #flight: { data: Uint8Array; segmentSize: number }[] | undefined = [];
   #flightBytes = 0;
+  /** Where the relay sees the other end, while what goes to the relay goes there, too. */
+  #shortcuts: readonly Address[] = [];
+  #shortcutBytes = 0;
   /** Called when the tunnel sends. */
   onTransmit: (() => void) | undefined;
   #blocked: UdpSocket;
@@ -85,6 +94,7 @@ export class TunnelEgress implements Egress {
         this.#flight.push({ data: data.slice(), segmentSize });
         this.#flightBytes += data.length;
       }
+      if (this.#shortcuts.length > 0) this.#sendShort(data, segmentSize);
       return this.#blocked.send(relay, data, segmentSize);
     }
     const { p2pSocket } = this.#wires;
@@ -95,6 +105,27 @@ export class TunnelEgress implements Egress {
     if (!socket) return data.length;
     this.#blocked = socket;
     return socket.send(peer, data, segmentSize);
+  }
+
+  /**
+   * From now on, for a while, what goes to the relay also goes to these addresses, sealed just the same: half the way, where both
+   * NATs let it pass. To QUIC it is one path, and what arrives twice is dropped. `[]` ends it.
+   */
+  setShortcuts(addresses: readonly Address[]): void {
+    const fresh = this.#shortcuts.length === 0;
+    this.#shortcuts = addresses;
+    if (fresh) {
+      for (const { data, segmentSize } of this.#flight ?? []) this.#sendShort(data, segmentSize);
+    }
+  }
+
+  #sendShort(data: Uint8Array, segmentSize: number): void {
+    this.#shortcutBytes += data.length;
+    if (this.#shortcutBytes > MAX_SHORTCUT_BYTES) {
+      this.#shortcuts = [];
+      return;
+    }
+    for (const to of this.#shortcuts) this.#wires.p2pSocket.send(to, data, segmentSize);
   }
 
   /** Sends one datagram of our own, sealed, to the other end. */
@@ -114,6 +145,7 @@ export class TunnelEgress implements Egress {
     if (!relay) return;
     for (const { data, segmentSize } of this.#flight ?? []) {
       this.#wires.relaySocket.send(relay, data, segmentSize);
+      this.#sendShort(data, segmentSize);
     }
   }
 

@@ -43,6 +43,7 @@ interface NewRow {
   readonly lab: LabOptions;
   readonly goal: string;
   readonly best: string;
+  /** Which end is started anew before each run. @default "connector" */
   readonly restart?: "connector" | "agent";
   readonly directBelowMs?: number | null;
   readonly watchMs?: number;
@@ -58,7 +59,7 @@ const NEW_ROWS: readonly NewRow[] = [
     best: "208 (hyperdht)",
   },
   {
-    name: "the same, right after the agent's own start",
+    name: "the same, the agent just started: it opens its tunnel unasked",
     lab: PUNCH,
     goal: NONE_KNOWN,
     best: NONE_KNOWN,
@@ -153,10 +154,11 @@ function spread(values: readonly (number | null)[]): Cell[] {
   return [median(known), percentile(known, 95)].map(round);
 }
 
+/** Without early data: what a first contact takes, not a return. */
 function startIn(lab: Lab): Promise<PosternInLab> {
   const flags = ["--log-format", "json", "--log-level", "debug"];
   return PosternInLab.start(lab, {
-    flags: { agent: flags, connector: flags },
+    flags: { agent: [...flags, "--no-early-data"], connector: flags },
     service: [PULSE_PROGRAM, "serve", String(LAB_PORTS.service)],
   });
 }
@@ -243,7 +245,7 @@ async function run({ quick, say, only }: BenchOptions & { only?: string }): Prom
   }
   return [
     {
-      title: `New tunnels: milliseconds from the application's question (${runs} runs each)`,
+      title: `New tunnels, without 0-RTT: milliseconds from the question (${runs} runs each)`,
       columns: [
         "network",
         "direct",
@@ -258,8 +260,8 @@ async function run({ quick, say, only }: BenchOptions & { only?: string }): Prom
       ],
       rows: news,
       notes: [
-        "direct: the agent's packets leave on the direct path, as its status says.",
-        "first byte: the service has the first byte that came over the direct path, as its time on the way shows (20 ms " +
+        "direct: the tunnel has migrated, as the agent's status says.",
+        "first byte: the service has the first byte that came straight from the agent, as its time on the way shows (20 ms " +
         "instead of 40); a byte is sent every 4 ms, on ten connections in turns.",
         "best seen: on the same links, from a first connection to a direct one.",
       ],

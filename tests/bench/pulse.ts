@@ -38,9 +38,9 @@ const GAP_NOTED_MS = 20;
 
 const KIND = { pulses: 0x50, bulk: 0x44 } as const;
 
-/** Milliseconds since 1970, finer than `Date.now()`. */
+/** Milliseconds since 1970, by the one clock that all processes read: what counts from each one's own start drifts apart. */
 function now(): number {
-  return performance.timeOrigin + performance.now();
+  return Date.now();
 }
 
 async function writeAll(conn: Deno.TcpConn, data: Uint8Array): Promise<void> {

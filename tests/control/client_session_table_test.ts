@@ -76,7 +76,7 @@ const BOTH: Record<string, Row> = {
     "idle: close client protocol",
     "idle: close client protocol",
   ],
-  observed: ["=", "=", "ready: send observed", "draining: send observed"],
+  observed: ["=", "greeting: send observed", "ready: send observed", "draining: send observed"],
   renew: ["=", "=", "ready: send renew", "draining: send renew"],
   check: ["=", "=", "ready: send ping", "draining: send ping"],
   "tick, early": ["=", "=", "=", "="],
