@@ -5,9 +5,8 @@
  * What a flow may hold here: one buffer per direction (256 KiB at most) and the stream's flow-control window in the engine.
  * @module
  */
-import type { Bytes } from "../core/mod.ts";
 import { type QuicStream, STREAM_END } from "../quic/mod.ts";
-import { borrowBuffer, POOLED_BUFFER_BYTES, returnBuffer } from "./buffer_pool.ts";
+import { borrowBuffer, PipeBuffer, returnBuffer } from "./buffer_pool.ts";
 
 /** The TCP side of a flow: what a `Deno.TcpConn` offers. */
 export interface ByteConn {
@@ -32,22 +31,16 @@ export interface PipeEvents {
   readonly waits: PipeWaits;
 }
 
-/**
- * First read size of a flow, in bytes. Doubled as long as reads fill it: an idle or chatty flow never holds more than this
- * while it waits.
- */
-const FIRST_READ_BYTES = 4096;
-
 /** From TCP into the stream, until TCP's end (then FIN) or failure. */
 export async function pumpToStream(
   conn: ByteConn,
   stream: QuicStream,
   events: PipeEvents,
 ): Promise<void> {
-  let buffer: Bytes = new Uint8Array(FIRST_READ_BYTES);
-  let pooled = false;
+  const own = new PipeBuffer();
   try {
     for (;;) {
+      const buffer = own.take();
       let length: number | null;
       try {
         length = await conn.read(buffer);
@@ -62,20 +55,10 @@ export async function pumpToStream(
       events.waits.tunnel = performance.now();
       if (!await stream.writeAll(buffer.subarray(0, length))) return;
       events.waits.tunnel = 0;
-      if (length === buffer.length && !pooled) {
-        if (buffer.length * 8 < POOLED_BUFFER_BYTES) buffer = new Uint8Array(buffer.length * 8);
-        else {
-          buffer = borrowBuffer();
-          pooled = true;
-        }
-      } else if (pooled && length < FIRST_READ_BYTES) {
-        returnBuffer(buffer);
-        pooled = false;
-        buffer = new Uint8Array(FIRST_READ_BYTES);
-      }
+      own.used(length);
     }
   } finally {
-    if (pooled) returnBuffer(buffer);
+    own.release();
   }
 }
 
@@ -86,35 +69,37 @@ export async function pumpFromStream(
   events: PipeEvents,
   options: { first?: Uint8Array; aborted: () => boolean },
 ): Promise<void> {
+  const own = new PipeBuffer();
   try {
     if (options.first && options.first.length > 0) await writeAll(conn, options.first);
     for (;;) {
-      await stream.readable();
-      const buffer = borrowBuffer();
-      try {
-        for (;;) {
-          const length = stream.read(buffer);
-          if (length === 0) break;
-          if (length === STREAM_END) {
-            if (options.aborted() || stream.dead) return;
-            // Whoever listens must not take a part for the whole.
-            if (stream.reset) throw new Error("the other end gave the flow up");
-            await conn.closeWrite();
-            return;
-          }
-          // After an abort the rest is read and dropped, so that its flow-control credit comes back.
-          if (options.aborted()) continue;
-          events.waits.application = performance.now();
-          await writeAll(conn, buffer.subarray(0, length));
-          events.waits.application = 0;
-        }
-      } finally {
-        returnBuffer(buffer);
+      const buffer = own.take();
+      const length = stream.read(buffer);
+      if (length === 0) {
+        own.release();
+        await stream.readable();
+        continue;
       }
+      if (length === STREAM_END) {
+        if (options.aborted() || stream.dead) return;
+        // Whoever listens must not take a part for the whole.
+        if (stream.reset) throw new Error("the other end gave the flow up");
+        await conn.closeWrite();
+        return;
+      }
+      // After an abort the rest is read and dropped, so that its flow-control credit comes back.
+      if (options.aborted()) continue;
+      events.waits.application = performance.now();
+      await writeAll(conn, buffer.subarray(0, length));
+      events.waits.application = 0;
+      own.used(length);
     }
   } catch (error) {
     events.failed(error);
+    own.release();
     await discard(stream);
+  } finally {
+    own.release();
   }
 }
 
