@@ -54,6 +54,15 @@ export function rangeOf(address: Address): string {
   return ipaddr.parse(address.host).range();
 }
 
+/**
+ * The link that an IPv6 address is on, where it is usual: its first 64 bits (RFC 4291 §2.5.4). IPv4 says nothing of the kind:
+ * thousands of homes have the same private network.
+ */
+export function linkOf({ family, host }: Address): string | undefined {
+  if (family === 4) return undefined;
+  return ipaddr.IPv6.parse(host).parts.slice(0, 4).join(":");
+}
+
 const NEVER = new Set(["unspecified", "broadcast", "multicast", "linkLocal"]);
 
 /**

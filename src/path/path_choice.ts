@@ -4,7 +4,7 @@
  *
  * | tier | way | why |
  * |---|---|---|
- * | 0 | direct, both ends on one network (the peer's own private address answers) | shortest, leaves no building |
+ * | 0 | direct, both ends on one network (the peer's own private address answers, or it is on our IPv6 link) | shortest, leaves no building |
  * | 1 | direct over the internet, IPv6 or IPv4 | no third party |
  * | 2 | relayed | always there |
  *
@@ -29,6 +29,8 @@ export interface PathOption {
   readonly path: DirectPath;
   readonly kind: CandidateKind;
   readonly rtt: Millis;
+  /** The other end's address is on a link of ours. @default false */
+  readonly onLink?: boolean;
   /** Not to be chosen before: it died or failed lately. */
   readonly heldUntil?: Millis;
 }
@@ -41,7 +43,10 @@ export type PathChoice =
 const LOCAL_RANGES = new Set(["private", "uniqueLocal", "loopback"]);
 
 /** 0 or 1, as the table says. */
-export function tierOf({ kind, path }: Pick<PathOption, "kind" | "path">): 0 | 1 {
+export function tierOf(
+  { kind, path, onLink }: Pick<PathOption, "kind" | "path" | "onLink">,
+): 0 | 1 {
+  if (onLink) return 0;
   return kind !== "observed" && LOCAL_RANGES.has(rangeOf(path.remote)) ? 0 : 1;
 }
 

@@ -14,6 +14,8 @@ export interface LocalFacts {
   /** Families in which the P2P socket can send at all; others are not probed. */
   readonly families: readonly (4 | 6)[];
   readonly mapping: Mappings;
+  /** The links of our own IPv6 addresses (see `linkOf`): who has an address there is beside us. */
+  readonly links?: readonly string[];
 }
 
 /** What a puncher is told. */

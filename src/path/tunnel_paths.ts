@@ -14,7 +14,7 @@ import type { Address } from "../core/address.ts";
 import type { Millis } from "../core/clock.ts";
 import type { Machine } from "../core/machine.ts";
 import type { RandomBytes } from "../qad/mod.ts";
-import type { PathOffer } from "./candidate.ts";
+import { linkOf, type PathOffer } from "./candidate.ts";
 import { BASE_MTU, type DirectPath, isSamePath, pathKey, type SocketId } from "./direct_path.ts";
 import { MtuSearch } from "./mtu_search.ts";
 import { choosePath, type PathOption } from "./path_choice.ts";
@@ -114,6 +114,7 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
   #current: DirectPath | undefined;
   /** Where it was last told to go. */
   #wanted: DirectPath | undefined;
+  #links: readonly string[] = [];
   #busyUntil: Millis = -Infinity;
   #busy = false;
   #out: TunnelPathsOutput[] = [];
@@ -143,6 +144,9 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
   handle(input: TunnelPathsInput, now: Millis): void {
     switch (input.type) {
       case "local":
+        this.#links = input.local.links ?? [];
+        this.#puncher.handle(input, now);
+        break;
       case "remote":
       case "guess-sockets":
       case "stop":
@@ -300,7 +304,8 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
     const key = pathKey(path);
     const until = this.#troubles.get(key)?.until ?? -Infinity;
     const held = until > now ? { heldUntil: until } : {};
-    this.#proven.set(key, { path, kind, rtt, mtu, ...held });
+    const onLink = this.#links.includes(linkOf(path.remote) ?? "");
+    this.#proven.set(key, { path, kind, rtt, mtu, onLink, ...held });
     // It was given up, is still what the tunnel runs on, and works again.
     if (isSamePath(path, this.#current) && this.#monitor.state.name === "dead") {
       this.#watch(path, now);

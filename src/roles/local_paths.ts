@@ -7,6 +7,7 @@ import { type Address, addressOf, type Clock, Driver, type Logger } from "../cor
 import {
   type Candidate,
   gatherHostCandidates,
+  linkOf,
   type LocalFacts,
   rangeOf,
   uniqueCandidates,
@@ -113,8 +114,12 @@ export class LocalPaths {
     const families = ([4, 6] as const).filter((family) =>
       hosts.some(({ address }) => address.family === family)
     );
+    const links = hosts.flatMap(({ kind, address }) =>
+      kind === "host" ? linkOf(address) ?? [] : []
+    );
     return {
       families,
+      links: [...new Set(links)],
       mapping: {
         ...(this.v4.mapping ? { v4: this.v4.mapping } : {}),
         ...(this.v6.mapping ? { v6: this.v6.mapping } : {}),

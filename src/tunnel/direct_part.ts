@@ -2,10 +2,47 @@
  * The direct side of a tunnel as the tunnel and the roles see it.
  * @module
  */
-import type { Address } from "../core/mod.ts";
-import type { AttemptOutcome, PathOffer, SocketId } from "../path/mod.ts";
+import type { Address, Clock, Logger } from "../core/mod.ts";
+import type { AttemptOutcome, Candidate, LocalFacts, PathOffer, SocketId } from "../path/mod.ts";
+import type { Mac, RandomBytes } from "../qad/mod.ts";
 import type { NativePathEvent } from "../quic/mod.ts";
+import type { UdpSocket } from "../sockets/mod.ts";
 import type { TunnelMessage } from "./tunnel_message.ts";
+
+/** The sockets of direct paths. */
+export interface DirectSockets {
+  get(id: SocketId): UdpSocket | undefined;
+  idOf(local: Address): SocketId;
+  open(count: number): SocketId[];
+  close(ids: Iterable<SocketId>): void;
+}
+
+/** What is known of our own end. */
+export interface OwnPaths {
+  candidates(): Candidate[];
+  facts(): LocalFacts;
+  readonly allowLoopback: boolean;
+  /** Ask the relay again where it sees us: the other end says that it is not where it was. */
+  refresh(): void;
+}
+
+/** What the direct side of a tunnel needs. */
+export interface DirectSideOptions {
+  readonly sockets: DirectSockets;
+  readonly own: OwnPaths;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly mac: Mac;
+  readonly random: RandomBytes;
+  /** The direct path may be broken, and the relay be needed at any moment. */
+  readonly doubted: () => void;
+  /** This end wants no direct path. */
+  readonly disabled: boolean;
+  /** Guess ports where one NAT maps per destination. @default true */
+  readonly guessing?: boolean;
+  /** Round trip to the other end over the relay, in milliseconds, as far as known. */
+  readonly relayRtt?: number;
+}
 
 /** A change of the path in use. */
 export interface PathChange {

@@ -11,21 +11,17 @@
 import {
   type Address,
   addressOf,
-  type Clock,
   Driver,
   fromBase64Url,
   fromHex,
-  type Logger,
   toBase64Url,
 } from "../core/mod.ts";
 import {
   type AttemptOutcome,
-  type Candidate,
   decodeOffer,
   type DirectPath,
   encodeOffer,
   isUsable,
-  type LocalFacts,
   type PathOffer,
   ProbeCodec,
   type SocketId,
@@ -33,58 +29,18 @@ import {
   type TunnelPathsInput,
   type TunnelPathsOutput,
 } from "../path/mod.ts";
-import type { Mac, RandomBytes } from "../qad/mod.ts";
 import { MAX_PACKET, MIN_PACKET, type NativePathEvent } from "../quic/mod.ts";
-import type { UdpSocket } from "../sockets/mod.ts";
-import type { PathChange, TunnelDirect } from "./direct_part.ts";
+import type { DirectSideOptions, PathChange, TunnelDirect } from "./direct_part.ts";
 import { PROBE_KEY_BYTES } from "./knock.ts";
 import { type PathEnds, PathFollower, PathMover } from "./path_mover.ts";
-import { Pulse, type PulseInput, type PulseOutput } from "./pulse.ts";
 import { RelayedMtu } from "./relayed_mtu.ts";
 import { isRelayed, RELAYED_AGENT, RELAYED_CONNECTOR } from "./sealed.ts";
 import type { Tunnel } from "./tunnel.ts";
+import { TrafficWatch } from "./traffic_watch.ts";
 import type { TunnelMessage } from "./tunnel_message.ts";
 
 /** Probes kept until their key comes; an agent sends fewer in a round trip, and more would be a stranger's. */
 const MAX_EARLY_PROBES = 24;
-
-/** Between notes of the tunnel's own traffic to the path machines, in milliseconds. */
-const TRAFFIC_NOTE_INTERVAL = 10;
-
-/** The sockets of direct paths. */
-export interface DirectSockets {
-  get(id: SocketId): UdpSocket | undefined;
-  idOf(local: Address): SocketId;
-  open(count: number): SocketId[];
-  close(ids: Iterable<SocketId>): void;
-}
-
-/** What is known of our own end. */
-export interface OwnPaths {
-  candidates(): Candidate[];
-  facts(): LocalFacts;
-  readonly allowLoopback: boolean;
-  /** Ask the relay again where it sees us: the other end says that it is not where it was. */
-  refresh(): void;
-}
-
-/** What the direct side of a tunnel needs. */
-export interface DirectSideOptions {
-  readonly sockets: DirectSockets;
-  readonly own: OwnPaths;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly mac: Mac;
-  readonly random: RandomBytes;
-  /** The direct path may be broken, and the relay be needed at any moment. */
-  readonly doubted: () => void;
-  /** This end wants no direct path. */
-  readonly disabled: boolean;
-  /** Guess ports where one NAT maps per destination. @default true */
-  readonly guessing?: boolean;
-  /** Round trip to the other end over the relay, in milliseconds, as far as known. */
-  readonly relayRtt?: number;
-}
 
 /** See the module's head. */
 export class DirectSide implements TunnelDirect {
@@ -92,7 +48,7 @@ export class DirectSide implements TunnelDirect {
   readonly #options: DirectSideOptions;
   readonly #outcomes = new Map<4 | 6, AttemptOutcome>();
   readonly #listeners = new Set<(change: PathChange) => void>();
-  readonly #pulse: Driver<PulseInput, PulseOutput>;
+  readonly #watch: TrafficWatch;
   #paths: Driver<TunnelPathsInput, TunnelPathsOutput> | undefined;
   #relayedMtu: RelayedMtu | undefined;
   #key: Uint8Array | undefined;
@@ -103,12 +59,9 @@ export class DirectSide implements TunnelDirect {
   #peerOffer: PathOffer | undefined;
   #peerDisabled = false;
   #guessSockets: SocketId[] = [];
-  #noteTimer: ReturnType<typeof setTimeout> | undefined;
   #mover: PathMover | undefined;
   #follower: PathFollower | undefined;
   #useReason = "";
-  #sent = false;
-  #packetsSeen = 0;
   #lastMoveAt: number;
   /** From asking for the tunnel until the first direct path was in use, in milliseconds. */
   directAfterMs: number | undefined;
@@ -118,11 +71,11 @@ export class DirectSide implements TunnelDirect {
     this.#tunnel = tunnel;
     this.#options = options;
     this.#lastMoveAt = tunnel.startedAt;
-    tunnel.egress.onTransmit = () => this.#noteTraffic();
-    this.#pulse = new Driver<PulseInput, PulseOutput>(new Pulse(), {
+    this.#watch = new TrafficWatch({
+      tunnel,
       clock: options.clock,
-      tick: { type: "time" },
-      output: (output) => this.#pulseOutput(output),
+      note: (received) => this.#noteTraffic(received),
+      silent: () => this.#silent(),
     });
   }
 
@@ -227,8 +180,7 @@ export class DirectSide implements TunnelDirect {
   }
 
   stop(): void {
-    this.#pulse.stop();
-    clearTimeout(this.#noteTimer);
+    this.#watch.stop();
     this.#mover?.stop();
     this.#follower?.stop();
     this.#paths?.tell({ type: "stop" });
@@ -405,30 +357,16 @@ export class DirectSide implements TunnelDirect {
     for (const listener of this.#listeners) listener(change);
   }
 
-  /** Once in a while is enough, and an idle tunnel costs no timer. */
-  #noteTraffic(): void {
-    this.#sent = true;
-    this.#noteTimer ??= setTimeout(() => {
-      this.#noteTimer = undefined;
-      const { packetsIn, peer, local } = this.#tunnel.connection;
-      const path = isRelayed(peer)
-        ? undefined
-        : { socket: this.#options.sockets.idOf(local), remote: peer };
-      const received = packetsIn !== this.#packetsSeen;
-      this.#packetsSeen = packetsIn;
-      this.#paths?.tell({ type: "traffic", path, sent: this.#sent, received });
-      if (!path) this.#relayedMtu?.traffic();
-      this.#pulse.tell({ type: "sent" });
-      this.#sent = false;
-    }, TRAFFIC_NOTE_INTERVAL);
+  #noteTraffic(received: boolean): void {
+    const { peer, local } = this.#tunnel.connection;
+    const path = isRelayed(peer)
+      ? undefined
+      : { socket: this.#options.sockets.idOf(local), remote: peer };
+    this.#paths?.tell({ type: "traffic", path, sent: true, received });
+    if (!path) this.#relayedMtu?.traffic();
   }
 
-  #pulseOutput(output: PulseOutput): void {
-    const { mux, connection } = this.#tunnel;
-    if (output.type === "look") {
-      const bytes = mux.bytesIn + mux.bytesOut;
-      return this.#pulse.tell({ type: "seen", packets: connection.packetsIn, bytes });
-    }
+  #silent(): void {
     // Maybe our NAT has given us another address: the relay learns it by what comes on the control connection.
     this.#options.doubted();
     this.#tunnel.poke();

@@ -26,6 +26,7 @@ Deno.test("tierOf() does put private host addresses first, and not observed ones
   assert.equal(tierOf(option("fd00::1", 1, { kind: "host" })), 0);
   assert.equal(tierOf(option("192.168.1.9", 1, { kind: "observed" })), 1);
   assert.equal(tierOf(v6), 1);
+  assert.equal(tierOf({ ...v6, onLink: true }), 0);
 });
 
 Deno.test("choosePath() does stay relayed with nothing proven or everything held", () => {
