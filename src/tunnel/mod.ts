@@ -10,3 +10,4 @@ export * from "./sealed_router.ts";
 export * from "./tunnel.ts";
 export * from "./tunnel_egress.ts";
 export * from "./tunnel_message.ts";
+export * from "./tunnel_options.ts";

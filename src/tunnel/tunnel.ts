@@ -4,9 +4,8 @@
  * @module
  */
 import { FrameChannel } from "../control/frame_channel.ts";
-import type { Logger } from "../core/mod.ts";
 import { VERSION } from "../core/version.ts";
-import { FlowRefused, Mux, type MuxOptions, type TcpFlow, type UdpFlow } from "../mux/mod.ts";
+import { FlowRefused, Mux, type TcpFlow, type UdpFlow } from "../mux/mod.ts";
 import {
   type CloseReason,
   type ConnectionHandler,
@@ -19,15 +18,8 @@ import type { TunnelDirect } from "./direct_part.ts";
 import { isRelayed } from "./sealed.ts";
 import type { TunnelEgress } from "./tunnel_egress.ts";
 import { parseTunnelMessage, type TunnelMessage } from "./tunnel_message.ts";
-
-/** Which end this is. The agent is QUIC's client, as only a client can migrate. */
-export type TunnelEnd = "agent" | "connector";
-
-/**
- * Milliseconds without a packet after which an end gives the tunnel up. Long, as a laptop that slept for two minutes should find
- * its connections alive; a dead path is noticed in other ways, and sooner.
- */
-export const TUNNEL_IDLE_TIMEOUT = 180_000;
+import type { TunnelEnd, TunnelOptions } from "./tunnel_options.ts";
+import { TunnelPings } from "./tunnel_pings.ts";
 
 /** Between signs of life on an idle tunnel: under the 30 s after which common NATs forget a mapping (RFC 4787 §4.3 allows 120 s). */
 const KEEP_ALIVE_INTERVAL = 20_000;
@@ -47,36 +39,6 @@ const DEFAULT_RELAY_RTT = 60;
 /** Control messages kept until the other end is believed; an honest one sends two or three. */
 const MAX_HELD = 16;
 
-/** Pings that may be under way; the next one is refused. */
-const MAX_PINGS = 64;
-
-/** What a tunnel needs of its role. */
-export interface TunnelOptions extends Pick<MuxOptions, "accept" | "acceptUdp"> {
-  readonly id: string;
-  readonly end: TunnelEnd;
-  /** The other end's name; an agent may learn it only with the relay's answer. */
-  readonly peer: string;
-  readonly egress: TunnelEgress;
-  readonly log: Logger;
-  /**
-   * Checks who is at the other end, from its certificates (DER, its own first). Answers why it is refused; `undefined`:
-   * welcome. Nothing is sent or believed before it has answered.
-   */
-  readonly verify: (certificates: Uint8Array[]) => Promise<string | undefined> | string | undefined;
-  /** Agent: what makes its hello unlike any other; null where the connector's clock is not known. */
-  readonly stamp?: { readonly nonce: string; readonly issuedAt: number | null };
-  /** Connector: may what came early be acted on before the handshake is over? */
-  readonly judge?: (stamp: { nonce: string; issuedAt: number | null }) => boolean;
-  /** Connector: its clock, for the agent's next visit. */
-  readonly now?: () => number;
-  /** Agent: the connector has answered the hello. */
-  readonly onWelcome?: (tunnel: Tunnel, now: number) => void;
-  /** Round trip to the relay in milliseconds, as far as known: paces the first packets. */
-  readonly relayRttMs?: number;
-  readonly onOpen?: (tunnel: Tunnel) => void;
-  readonly onClosed?: (tunnel: Tunnel, reason: CloseReason) => void;
-}
-
 /** A tunnel. */
 export class Tunnel {
   readonly id: string;
@@ -94,10 +56,10 @@ export class Tunnel {
   earlyData: "accepted" | "refused" | "none" = "none";
   /** Milliseconds from the start until it was open. */
   openedMs: number | undefined;
-  readonly #options: TunnelOptions;
+  readonly #options: TunnelOptions<Tunnel>;
   readonly #connection: QuicConnection;
   readonly #open = Promise.withResolvers<void>();
-  readonly #pings = new Map<number, (answered: boolean) => void>();
+  readonly #pings = new TunnelPings((id) => this.send({ type: "ping", id }));
   #control: FrameChannel | undefined;
   #live = false;
   /** Agent: the connector's handshake is over, too. */
@@ -108,12 +70,11 @@ export class Tunnel {
   /** Control messages that came before the other end was believed. */
   #held: TunnelMessage[] = [];
   #closing = false;
-  #nextPing = 1;
   #keepAlive: ReturnType<typeof setInterval> | undefined;
   #resend: ReturnType<typeof setTimeout> | undefined;
   #packetsSeen = 0;
 
-  private constructor(connection: QuicConnection, options: TunnelOptions) {
+  private constructor(connection: QuicConnection, options: TunnelOptions<Tunnel>) {
     this.#connection = connection;
     this.#options = options;
     this.id = options.id;
@@ -134,7 +95,7 @@ export class Tunnel {
 
   /** The agent's end, on a connection that it has just started with {@linkcode handlerOf} this tunnel. */
   static create(
-    options: TunnelOptions,
+    options: TunnelOptions<Tunnel>,
     connect: (handler: ConnectionHandler) => QuicConnection,
   ): Tunnel {
     const cell: { tunnel?: Tunnel } = {};
@@ -197,21 +158,7 @@ export class Tunnel {
   /** Round trip through the tunnel in milliseconds, on whatever path it is; `undefined` when no answer came. */
   async ping(timeoutMs = 5_000): Promise<number | undefined> {
     await this.ready;
-    if (this.#pings.size >= MAX_PINGS) return undefined;
-    const id = this.#nextPing++;
-    const start = performance.now();
-    const answer = Promise.withResolvers<number | undefined>();
-    const timer = setTimeout(() => answer.resolve(undefined), timeoutMs);
-    this.#pings.set(id, (answered) => {
-      answer.resolve(answered ? performance.now() - start : undefined);
-    });
-    this.send({ type: "ping", id });
-    try {
-      return await answer.promise;
-    } finally {
-      clearTimeout(timer);
-      this.#pings.delete(id);
-    }
+    return await this.#pings.ping(timeoutMs);
   }
 
   /** Says something on the control stream; lost where the tunnel is not open. */
@@ -383,7 +330,7 @@ export class Tunnel {
       case "ping":
         return this.send({ type: "pong", id: message.id });
       case "pong":
-        return this.#pings.get(message.id)?.(true);
+        return this.#pings.pong(message.id);
       case "hello":
         return this.send({
           type: "welcome",
@@ -420,8 +367,7 @@ export class Tunnel {
     this.#open.reject(
       new FlowRefused("target-unreachable", `Cannot reach "${this.peer}" as ${why}`),
     );
-    for (const answer of this.#pings.values()) answer(false);
-    this.#pings.clear();
+    this.#pings.end();
     this.#options.onClosed?.(this, reason);
   }
 }
