@@ -206,6 +206,19 @@ export class TunnelPool {
       } else client.link.tell({ type: "disconnect", tunnelId });
       return;
     }
+    // Asked for twice, as two services were wanted before it was known that one connector has both: the first one serves both.
+    const twin = this.tunnels.find((other) =>
+      other.id !== tunnelId && other.peer === connector && !other.closed
+    );
+    if (twin) {
+      this.#wanted.delete(tunnelId);
+      twin.services = services;
+      twin.ready.then(() => wanted.tunnel.resolve(twin), wanted.tunnel.reject);
+      wanted.grant.reject(new FlowRefused("target-unreachable", "another tunnel leads there"));
+      this.#tunnels.get(tunnelId)?.close("another tunnel leads there");
+      client.link.tell({ type: "disconnect", tunnelId });
+      return;
+    }
     wanted.grant.resolve(grant);
     const tunnel = this.#tunnels.get(tunnelId) ?? this.#open(tunnelId, wanted);
     if (tunnel.peer !== "" && tunnel.peer !== connector) {

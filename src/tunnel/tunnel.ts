@@ -4,6 +4,7 @@
  * @module
  */
 import { FrameChannel } from "../control/frame_channel.ts";
+import { messageOf } from "../core/mod.ts";
 import { VERSION } from "../core/version.ts";
 import { FlowRefused, Mux, type TcpFlow, type UdpFlow } from "../mux/mod.ts";
 import {
@@ -207,8 +208,13 @@ export class Tunnel {
     if (this.end === "agent") this.#awaitConfirmation();
     else this.egress.dropFlight();
     const verdict = this.#options.verify(this.#connection.peerCertificates() ?? []);
-    if (verdict instanceof Promise) void verdict.then((refusal) => this.#verified(refusal));
-    else this.#verified(verdict);
+    if (verdict instanceof Promise) {
+      // The relay may never say who it should be: then it is nobody.
+      verdict.then(
+        (refusal) => this.#verified(refusal),
+        (error) => this.#verified(messageOf(error)),
+      );
+    } else this.#verified(verdict);
   }
 
   /**
