@@ -26,9 +26,7 @@ import type { ObserveKey } from "../qad/mod.ts";
 import type { QuicEndpoint } from "../quic/mod.ts";
 import { Demultiplexer, type DualSockets, type UdpSocket } from "../sockets/mod.ts";
 import {
-  BORROWED_TYPE,
   DirectSide,
-  isRelayed,
   makeKnock,
   RELAYED_AGENT,
   RELAYED_CONNECTOR,
@@ -190,23 +188,9 @@ export class ClientWiring {
       ? [RELAYED_CONNECTOR, RELAYED_AGENT]
       : [RELAYED_AGENT, RELAYED_CONNECTOR];
     this.router.add(tunnel.id, (packet) => {
-      if (packet[0] === BORROWED_TYPE) this.#borrowed(tunnel, packet);
-      else if (packet[0]! < FIRST_QUIC_BYTE) tunnel.direct?.sealedDatagram(packet);
+      if (packet[0]! < FIRST_QUIC_BYTE) tunnel.direct?.sealedDatagram(packet);
       else endpoint.deliver(tunnel.connection, packet, from, to);
     });
-  }
-
-  /** The direct path is silent, and the other end sends what belongs there by way of the relay. */
-  #borrowed(tunnel: Tunnel, datagram: Uint8Array): void {
-    const { connection, direct } = tunnel;
-    if (isRelayed(connection.peer)) return;
-    direct?.borrowed();
-    this.#options.endpoint.deliver(
-      connection,
-      datagram.subarray(1),
-      connection.peer,
-      connection.local,
-    );
   }
 
   /** The tunnel is over. */

@@ -75,8 +75,6 @@ export interface TunnelDirect {
   datagram(socket: SocketId, from: Address, datagram: Uint8Array): void;
   /** What came sealed and is no QUIC packet. */
   sealedDatagram(datagram: Uint8Array): void;
-  /** A packet of the direct path came by way of the relay. */
-  borrowed(): void;
   peerSeen(addresses: readonly Address[]): void;
   ownChanged(): void;
   networkChanged(): void;

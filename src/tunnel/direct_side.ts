@@ -149,10 +149,6 @@ export class DirectSide implements TunnelDirect {
     this.#relayedMtu?.datagram(datagram);
   }
 
-  borrowed(): void {
-    this.#watch.borrowed();
-  }
-
   /** What is known of our own end has changed. */
   ownChanged(): void {
     if (!this.#paths) return;
@@ -309,14 +305,10 @@ export class DirectSide implements TunnelDirect {
         // Maybe our NAT has given us other addresses: the relay has to know before anything is sent through it.
         this.#options.doubted();
         this.#options.own.refresh();
-        tunnel.egress.recent.silent(performance.now());
         return;
       case "refresh":
         return this.#options.own.refresh();
       case "rtt":
-        // A probe was answered.
-        tunnel.egress.recent.heard();
-        return;
       case "dropped":
         return;
     }
@@ -331,8 +323,6 @@ export class DirectSide implements TunnelDirect {
       ends = { local: socket.local, peer: path.remote };
     }
     this.#useReason = reason;
-    // The path in use is dead: once more, as our NAT may have lost what was sent around before the relay knew where we are.
-    if (!path) this.#tunnel.egress.recent.silent(performance.now());
     this.#mover?.moveTo(ends);
   }
 
@@ -350,7 +340,6 @@ export class DirectSide implements TunnelDirect {
     const afterMs = now - this.#tunnel.startedAt;
     if (direct) this.directAfterMs ??= afterMs;
     this.#tunnel.egress.setShortcuts([]);
-    this.#tunnel.egress.recent.clear();
     log.info("path changed", {
       peer: this.#tunnel.peer,
       path: direct ? "direct" : "relayed",
@@ -369,7 +358,6 @@ export class DirectSide implements TunnelDirect {
   }
 
   #noteTraffic(received: boolean): void {
-    if (received) this.#tunnel.egress.recent.heard();
     const { peer, local } = this.#tunnel.connection;
     const path = isRelayed(peer)
       ? undefined

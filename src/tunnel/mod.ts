@@ -5,7 +5,6 @@
 export * from "./direct_part.ts";
 export * from "./direct_side.ts";
 export { makeKnock } from "./knock.ts";
-export { BORROWED_TYPE } from "./recent_packets.ts";
 export * from "./sealed.ts";
 export * from "./sealed_router.ts";
 export * from "./tunnel.ts";

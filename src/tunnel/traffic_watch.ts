@@ -26,7 +26,6 @@ export class TrafficWatch {
   readonly #pulse: Driver<PulseInput, PulseOutput>;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #packetsSeen = 0;
-  #borrowed = 0;
 
   constructor(options: TrafficWatchOptions) {
     this.#options = options;
@@ -41,11 +40,6 @@ export class TrafficWatch {
     };
   }
 
-  /** A packet of the direct path came by way of the relay: it says nothing of that path. */
-  borrowed(): void {
-    this.#borrowed++;
-  }
-
   stop(): void {
     this.#pulse.stop();
     clearTimeout(this.#timer);
@@ -53,9 +47,9 @@ export class TrafficWatch {
 
   #note(): void {
     this.#timer = undefined;
-    const packets = this.#options.tunnel.connection.packetsIn - this.#borrowed;
-    const received = packets !== this.#packetsSeen;
-    this.#packetsSeen = packets;
+    const { packetsIn } = this.#options.tunnel.connection;
+    const received = packetsIn !== this.#packetsSeen;
+    this.#packetsSeen = packetsIn;
     this.#options.note(received);
     this.#pulse.tell({ type: "sent" });
   }

@@ -5,7 +5,6 @@
 import { type Address, concatBytes } from "../core/mod.ts";
 import { type Egress, MIN_PACKET } from "../quic/mod.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
-import { BORROWED_TYPE, RecentPackets } from "./recent_packets.ts";
 import { isRelayed, sealedPrefix } from "./sealed.ts";
 
 const BARE = new Uint8Array(0);
@@ -47,8 +46,6 @@ export class TunnelEgress implements Egress {
   /** Where the relay sees the other end, while what goes to the relay goes there, too. */
   #shortcuts: readonly Address[] = [];
   #shortcutBytes = 0;
-  /** What went the direct way lately. */
-  readonly recent = new RecentPackets((packet) => this.#sendBorrowed(packet));
   /** Called when the tunnel sends. */
   onTransmit: (() => void) | undefined;
   #blocked: UdpSocket;
@@ -107,9 +104,7 @@ export class TunnelEgress implements Egress {
     // Closed: that path is gone, and what is sent on it is lost.
     if (!socket) return data.length;
     this.#blocked = socket;
-    const taken = socket.send(peer, data, segmentSize);
-    if (taken === data.length) this.recent.sent(data, segmentSize, performance.now());
-    return taken;
+    return socket.send(peer, data, segmentSize);
   }
 
   /**
@@ -131,12 +126,6 @@ export class TunnelEgress implements Egress {
       return;
     }
     for (const to of this.#shortcuts) this.#wires.p2pSocket.send(to, data, segmentSize);
-  }
-
-  #sendBorrowed(packet: Uint8Array): void {
-    if (packet.length < this.#relayedSize) {
-      this.sendSealed(concatBytes(Uint8Array.of(BORROWED_TYPE), packet));
-    }
   }
 
   /** Sends one datagram of our own, sealed, to the other end. */
