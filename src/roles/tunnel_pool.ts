@@ -207,8 +207,9 @@ export class TunnelPool {
       return;
     }
     // Asked for twice, as two services were wanted before it was known that one connector has both: the first one serves both.
+    // Only one that is just opening: an open one may be what this one is to replace.
     const twin = this.tunnels.find((other) =>
-      other.id !== tunnelId && other.peer === connector && !other.closed
+      other.id !== tunnelId && other.peer === connector && !other.closed && !other.isOpen
     );
     if (twin) {
       this.#wanted.delete(tunnelId);
