@@ -10,6 +10,7 @@ import type { ConnectionHandler, Egress } from "./connection_types.ts";
 import type { NativeConnection, NativePathEvent } from "./engine.ts";
 import { EngineTimer } from "./engine_timer.ts";
 import { LeftPaths } from "./left_paths.ts";
+import { behindLongHeaders } from "./long_header_codec.ts";
 import { PacketSender } from "./packet_sender.ts";
 import type { QuicStream } from "./stream.ts";
 import { StreamTable } from "./stream_table.ts";
@@ -198,6 +199,12 @@ export class QuicConnection {
   ingest(packet: Uint8Array, from: Address, to: Address): void {
     if (this.#closed) return;
     if (from.key === this.#sender.peer.key) this.packetsIn++;
+    // A server has no keys for them any more when its handshake is over, and the engine throws away what follows them, too: an
+    // answer to its own challenge, say, of a client that has not heard yet that the handshake is over.
+    if (this.#established && !this.isClient && (packet[0]! & 0x80) !== 0) {
+      packet = behindLongHeaders(packet);
+      if (packet.length === 0) return;
+    }
     try {
       this.native.recv(packet, { from, to });
     } catch {

@@ -20,6 +20,8 @@ export function probePath(connection: QuicConnection, local: Address, peer: Addr
   }
   if (!known) connection.pathAdded();
   flushPath(connection, local, peer);
+  // What may not go there is in the way of what may (see the packet sender): it goes on the path in use.
+  connection.touched();
   return true;
 }
 

@@ -17,7 +17,7 @@ import { createHmac } from "node:crypto";
 import { type Address, concatBytes, encodeUtf8, equalBytes } from "../core/mod.ts";
 import { CONNECTION_ID_LENGTH } from "./connection_id.ts";
 import { writeRetry } from "./engine.ts";
-import { decodeInitialHeader, type InitialHeader } from "./initial_codec.ts";
+import { decodeInitialHeader, type InitialHeader } from "./long_header_codec.ts";
 
 /** Bounds of {@linkcode Newcomers}. */
 export interface NewcomerLimits {

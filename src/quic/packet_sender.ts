@@ -63,13 +63,8 @@ export class PacketSender {
     budget = this.#pace(size, budget);
     builder.begin();
     while (made < budget) {
-      let result: ReturnType<NativeConnection["send"]>;
       const room = builder.room(prefix.length, size);
-      try {
-        result = this.#native.send(room);
-      } catch {
-        result = null;
-      }
+      const result = this.#next(room);
       if (result === null) {
         if (this.closing?.silent(this.#options.streamIds())) continue;
         break;
@@ -99,6 +94,25 @@ export class PacketSender {
     }
     this.#sendTrain(builder);
     return made;
+  }
+
+  /**
+   * The engine's next packet.
+   *
+   * A path that waits for its challenge comes first with the engine, whatever else there is to send; but what is still to be
+   * said of the handshake cannot travel there, as a client's new path has no source id for a long header. Then it refuses to
+   * send anything at all, for ever. So the path in use is named, until nothing of the handshake is left.
+   */
+  #next(room: Bytes): ReturnType<NativeConnection["send"]> {
+    try {
+      return this.#native.send(room);
+    } catch {
+      try {
+        return this.#native.sendOnPath(room, this.local, this.peer);
+      } catch {
+        return null;
+      }
+    }
   }
 
   /** No more packets, and no more looking for some. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { addressOf } from "../../src/core/mod.ts";
-import { decodeInitialHeader } from "../../src/quic/initial_codec.ts";
+import { decodeInitialHeader } from "../../src/quic/long_header_codec.ts";
 import { NEWCOMER_LIMITS, type NewcomerLimits, Newcomers } from "../../src/quic/newcomers.ts";
 import { createPair } from "./pair.ts";
 

@@ -12,7 +12,7 @@ import {
   QuicEndpoint,
   type QuicSettings,
 } from "../../src/quic/mod.ts";
-import { createTestNetwork } from "../helpers/test_network.ts";
+import { createTestNetwork, type TestNetwork } from "../helpers/test_network.ts";
 import { testSettings } from "./pair.ts";
 
 /** One direction of a path: a bottleneck with a queue before it, then a delay. Keeps the order. */
@@ -107,9 +107,17 @@ export async function createPathsPair(
     client?: ConnectionHandler;
     server?: (connection: QuicConnection) => ConnectionHandler;
     settings?: Partial<QuicSettings>;
+    /** Whose certificates both ends have. @default a new one's */
+    network?: TestNetwork;
+    /** A ticket of an earlier pair in the same network, whose `settings` had the same ticket key. */
+    session?: Uint8Array;
+    /** Called right after the client has begun: what it says now is early data. */
+    begun?: (client: QuicConnection) => void;
+    /** What becomes of a datagram under way. */
+    change?: (datagram: Uint8Array, toServer: boolean) => Uint8Array;
   } = {},
 ): Promise<PathsPair> {
-  const network = await createTestNetwork();
+  const network = handlers.network ?? await createTestNetwork();
   const [agent, connector] = [await network.agent("alice"), await network.connector("home")];
   const { caPem } = network;
   const [clientEnd, serverEnd] = [new QuicEndpoint(), new QuicEndpoint()];
@@ -123,10 +131,12 @@ export async function createPathsPair(
         (toServer ? server.key : client.key) === peer.key
       );
       for (let at = 0; path && at < data.length; at += segmentSize) {
-        const datagram = data.slice(at, at + segmentSize);
+        const sent = data.slice(at, at + segmentSize);
+        const datagram = handlers.change?.(sent, toServer) ?? sent;
         path.carry(toServer, datagram.length, () => {
           to.ingest(datagram, datagram.length, local, peer);
-          to.batchEnd();
+          // What arrives together is one batch.
+          queueMicrotask(() => to.batchEnd());
         });
       }
       return data.length;
@@ -149,6 +159,7 @@ export async function createPathsPair(
     local: paths[0].client,
     peer: paths[0].server,
     serverName: connector.serverName,
+    ...(handlers.session ? { session: handlers.session } : {}),
     handler: {
       ...handlers.client,
       established: () => {
@@ -161,6 +172,7 @@ export async function createPathsPair(
       },
     },
   });
+  handlers.begun?.(client);
   await established.promise;
   return {
     client,
