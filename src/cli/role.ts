@@ -6,7 +6,7 @@ import { createLogger, type Logger } from "../core/log.ts";
 import type { HostPort } from "../core/address.ts";
 import type { CommonOptions } from "../roles/options.ts";
 import type { CommonValues, Context } from "./command.ts";
-import { type Flags, valueFlag } from "./flags.ts";
+import { type Flags, switchFlag, valueFlag } from "./flags.ts";
 import { type Io, OutputClosed } from "./io.ts";
 import { createLogSink } from "./log_sink.ts";
 import { readHostPort, readPath, readPort } from "./readers.ts";
@@ -44,6 +44,9 @@ export const CLIENT_FLAGS = {
     help: "Local UDP port for direct paths",
     shown: "0, any",
   }),
+  noPortGuessing: switchFlag(
+    "Do not try many ports of a NAT that maps each destination to another one",
+  ),
   admin: ADMIN_FLAG,
 } as const satisfies Flags;
 

@@ -134,6 +134,7 @@ export class Client {
       clock: this.clock,
       log: this.log,
       noDirect: this.noDirect,
+      guessing: options.noPortGuessing !== true,
     });
     void keepRenewed(this.folder, identity, {
       clock: options.clock,

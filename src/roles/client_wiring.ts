@@ -62,6 +62,8 @@ export interface ClientWiringOptions {
   readonly log: Logger;
   /** Only the relayed path. */
   readonly noDirect: boolean;
+  /** Guess ports where one NAT maps per destination. */
+  readonly guessing: boolean;
 }
 
 /** See the module's head. */
@@ -169,7 +171,7 @@ export class ClientWiring {
 
   /** Packets that the relay forwards for a tunnel reach its connection, and it looks for a direct path once it is open. */
   attach(tunnel: Tunnel): void {
-    const { kind, endpoint, link, clock, log, noDirect, flows } = this.#options;
+    const { kind, endpoint, link, clock, log, noDirect, guessing, flows } = this.#options;
     this.#tunnels.set(tunnel.id, tunnel);
     const relayRtt = link().status().rttMs;
     tunnel.direct = new DirectSide(tunnel, {
@@ -180,6 +182,7 @@ export class ClientWiring {
       mac: hmac,
       random: randomBytes,
       disabled: noDirect,
+      guessing,
       doubted: () => link().poke(),
       ...(relayRtt === null ? {} : { relayRtt: 2 * relayRtt }),
     });

@@ -52,6 +52,8 @@ export interface ConnectorOptions extends CommonOptions {
   readonly relayPort?: number;
   /** Local UDP port of the P2P socket. @default 0 */
   readonly p2pPort?: number;
+  /** Do not guess ports where one NAT maps per destination. @default false */
+  readonly noPortGuessing?: boolean;
   /** Metrics and health over HTTP; `undefined`: off. */
   readonly admin?: HostPort;
 }
@@ -72,6 +74,8 @@ export interface AgentOptions extends CommonOptions {
   readonly relayPort?: number;
   /** Local UDP port of the P2P socket. @default 0 */
   readonly p2pPort?: number;
+  /** Do not guess ports where one NAT maps per destination. @default false */
+  readonly noPortGuessing?: boolean;
   /** Metrics and health over HTTP; `undefined`: off. */
   readonly admin?: HostPort;
 }

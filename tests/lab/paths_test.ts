@@ -19,17 +19,10 @@ const DIRECT_WITHIN_MS = 10_000;
 /** A tunnel that must not go direct is watched for that long. */
 const WATCHED_MS = 4_000;
 
-/** Direct paths are not built yet: until then, rows that expect one are held to be relayed. */
-const DIRECT_IS_BUILT = true;
-
 const wanted = Deno.env.get("POSTERN_LAB") ?? (Deno.env.get("CI") ? "all" : "");
 const isWanted = ({ name, quick }: Scenario) =>
   wanted === "all" || (wanted === "" ? quick === true : name.includes(wanted));
 const ignore = skipLab("tests/lab/paths_test.ts") || findCommand("curl") === undefined;
-
-function expectedNow({ expected }: Scenario): TunnelPath {
-  return expected === "direct" && !DIRECT_IS_BUILT ? "relayed" : expected;
-}
 
 const results: { network: string; expected: string; found: string; ms: string; why: string }[] = [];
 
@@ -71,13 +64,16 @@ async function checkUnreachable(postern: PosternInLab, { name, lab }: Scenario):
 }
 
 for (const scenario of SCENARIOS) {
-  const expected = expectedNow(scenario);
+  const { expected, flags = [], why: reason } = scenario;
   Deno.test({
     name: `postern ends on the right path: ${scenario.name}: ${expected}`,
     ignore: ignore || !isWanted(scenario),
     async fn() {
       await using lab = await Lab.create(scenario.lab);
-      await using postern = await PosternInLab.start(lab, { wait: expected !== "none" });
+      await using postern = await PosternInLab.start(lab, {
+        wait: expected !== "none",
+        flags: { agent: flags, connector: flags },
+      });
       try {
         if (expected === "none") return await checkUnreachable(postern, scenario);
         assert.equal(await fetchText(postern), WEB_TEXT);
@@ -87,6 +83,7 @@ for (const scenario of SCENARIOS) {
         const ms = `rtt ${tunnel?.rttMs ?? "?"}, direct after ${tunnel?.directAfterMs ?? "-"}`;
         results.push({ network: scenario.name, expected, found: path, ms, why });
         assert.equal(path, expected, why);
+        if (reason) assert.match(why, reason);
         if (path === "direct" && scenario.family !== undefined) {
           assert.equal(
             tunnel?.remote?.startsWith("["),

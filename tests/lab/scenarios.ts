@@ -13,6 +13,10 @@ export interface Scenario {
   readonly expected: TunnelPath;
   /** The family that the direct path has to use; `undefined`: either. */
   readonly family?: 4 | 6;
+  /** What connector and agent are started with. */
+  readonly flags?: readonly string[];
+  /** What status has to say of a relayed tunnel. */
+  readonly why?: RegExp;
   /** Runs everywhere, not only where all of the table is asked for. */
   readonly quick?: boolean;
 }
@@ -49,6 +53,13 @@ const MATRIX: Scenario[] = CORNERS.flatMap((a) =>
 );
 
 const OTHERS: Scenario[] = [
+  {
+    ...overV4("port-restricted", "symmetric"),
+    name: "port-restricted × symmetric, IPv4, --no-port-guessing",
+    flags: ["--no-port-guessing"],
+    expected: "relayed",
+    why: /port guessing is switched off/,
+  },
   overV4("none", "none"),
   overV4("none", "symmetric"),
   overV4("cgnat-port-restricted", "port-restricted"),

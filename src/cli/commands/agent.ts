@@ -51,11 +51,12 @@ export const agent = defineCommand({
     checkForwards(values.forwards);
     const invite = await readInviteToken(values.inviteFile, context.io);
     const { runAgent } = await import("../../roles/agent.ts");
-    const { forwards, socks, httpProxy, relayPort, p2pPort, admin } = values;
+    const { forwards, socks, httpProxy, relayPort, p2pPort, noPortGuessing, admin } = values;
     return await runRole("agent", values, context, (common) =>
       runAgent({
         ...common,
         forwards,
+        noPortGuessing,
         ...definedOnly({ invite, socks, httpProxy, relayPort, p2pPort, admin }),
       }));
   },

@@ -32,11 +32,12 @@ export const connector = defineCommand({
     checkTargets(values.services);
     const invite = await readInviteToken(values.inviteFile, context.io);
     const { runConnector } = await import("../../roles/connector.ts");
-    const { services, relayPort, p2pPort, admin } = values;
+    const { services, relayPort, p2pPort, noPortGuessing, admin } = values;
     return await runRole("connector", values, context, (common) =>
       runConnector({
         ...common,
         services,
+        noPortGuessing,
         ...definedOnly({ invite, relayPort, p2pPort, admin }),
       }));
   },
