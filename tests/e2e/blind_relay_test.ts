@@ -67,16 +67,7 @@ Deno.test("holds() finds what is there", () => {
 Deno.test("the relay keeps no key of its clients, and nobody else may read what it keeps", async () => {
   await using stage = new Stage();
   const relay = await stage.relay().ready();
-  const web = startLineEcho(stage);
-  const local = freePort();
-  const home = await stage.connector({
-    invite: await stage.invite("connector", "home"),
-    services: { web },
-  }).ready();
-  const alice = await stage.agent({
-    invite: await stage.invite("agent", "alice"),
-    forwards: { web: local },
-  }).ready();
+  const { home, alice, local } = await stage.join();
   assert.equal(await exchange(local, "hello\n"), "hello\n");
   const keys: string[] = [];
   for (const { state } of [home, alice]) {

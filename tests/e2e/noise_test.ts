@@ -10,7 +10,7 @@ import type { ClientStatus, RelayStatus } from "../../src/roles/status.ts";
 import { createTestNetwork } from "../helpers/test_network.ts";
 import { clientConfig } from "./raw_client.ts";
 import { freePort } from "./scene.ts";
-import { exchange, Stage, startLineEcho, writeAll } from "./stage.ts";
+import { exchange, Stage, writeAll } from "./stage.ts";
 import { WireTap } from "./wire_tap.ts";
 
 /** First packets of connections that nobody will go on with: real ones, of a client of another network. */
@@ -47,16 +47,7 @@ Deno.test("noise from strangers, replays and half-open handshakes change nothing
   await using stage = new Stage();
   const tap = new WireTap(stage, freePort());
   const relay = await stage.relay({ public: [{ host: "127.0.0.1", port: tap.port }] }).ready();
-  const web = startLineEcho(stage);
-  const local = freePort();
-  const home = await stage.connector({
-    invite: await stage.invite("connector", "home"),
-    services: { web },
-  }).ready();
-  const alice = await stage.agent({
-    invite: await stage.invite("agent", "alice"),
-    forwards: { web: local },
-  }).ready();
+  const { home, alice, local } = await stage.join();
   const portOf = (text: string | null) => Number(/:(\d+)$/.exec(text ?? "")![1]);
   const ports = [stage.port];
   for (const role of [home, alice]) {

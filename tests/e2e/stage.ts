@@ -216,6 +216,21 @@ export class Stage implements AsyncDisposable {
     );
   }
 
+  /** Connector "home" and agent "alice", both ready: the local port leads to an echo of lines, the service "web". */
+  async join(): Promise<{ home: StageRole; alice: StageRole; local: number }> {
+    const web = startLineEcho(this);
+    const local = freePort();
+    const home = await this.connector({
+      invite: await this.invite("connector", "home"),
+      services: { web },
+    }).ready();
+    const alice = await this.agent({
+      invite: await this.invite("agent", "alice"),
+      forwards: { web: local },
+    }).ready();
+    return { home, alice, local };
+  }
+
   /** Runs beside the relay what `postern grant` and its like do. */
   async change(
     work: (store: Awaited<ReturnType<typeof openRelayState>>["store"]) => void,

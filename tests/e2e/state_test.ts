@@ -5,8 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { UserError } from "../../src/core/mod.ts";
-import { freePort } from "./scene.ts";
-import { exchange, Stage, type StageRole, startLineEcho } from "./stage.ts";
+import { exchange, Stage, type StageRole } from "./stage.ts";
 
 type RoleName = "relay" | "connector" | "agent";
 
@@ -57,16 +56,7 @@ const DAMAGES: Readonly<Record<string, (data: Uint8Array) => Uint8Array<ArrayBuf
 Deno.test("every file of every state folder, damaged in every way, is refused by name or mended", async (t) => {
   await using stage = new Stage();
   const relay = await stage.relay().ready();
-  const web = startLineEcho(stage);
-  const local = freePort();
-  const home = await stage.connector({
-    invite: await stage.invite("connector", "home"),
-    services: { web },
-  }).ready();
-  const alice = await stage.agent({
-    invite: await stage.invite("agent", "alice"),
-    forwards: { web: local },
-  }).ready();
+  const { home, alice, local } = await stage.join();
   assert.equal(await exchange(local, "hello\n"), "hello\n");
   await alice.stop();
   await home.stop();
@@ -122,16 +112,7 @@ Deno.test("every file of every state folder, damaged in every way, is refused by
 Deno.test("a state folder is one process's, one role's, and no newer version's", async () => {
   await using stage = new Stage();
   const relay = await stage.relay().ready();
-  const web = startLineEcho(stage);
-  const local = freePort();
-  const home = await stage.connector({
-    invite: await stage.invite("connector", "home"),
-    services: { web },
-  }).ready();
-  const alice = await stage.agent({
-    invite: await stage.invite("agent", "alice"),
-    forwards: { web: local },
-  }).ready();
+  const { home, alice, local } = await stage.join();
   const refusal = async (role: StageRole): Promise<string> => {
     await role.finished;
     assert.ok(role.failure instanceof UserError, String(role.failure));

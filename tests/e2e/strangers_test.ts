@@ -127,16 +127,7 @@ Deno.test("a client refuses a relay with another's certificate, and says why", a
 Deno.test("a revoked agent is out within two seconds, live connections and all, and stays out", async () => {
   await using stage = new Stage();
   const relay = await stage.relay().ready();
-  const web = startLineEcho(stage);
-  const local = freePort();
-  const home = await stage.connector({
-    invite: await stage.invite("connector", "home"),
-    services: { web },
-  }).ready();
-  const alice = await stage.agent({
-    invite: await stage.invite("agent", "alice"),
-    forwards: { web: local },
-  }).ready();
+  const { home, alice, local } = await stage.join();
   const live = await Deno.connect({ hostname: "127.0.0.1", port: local });
   await writeAll(live, new TextEncoder().encode("hello\n"));
   const buffer = new Uint8Array(1024);
@@ -169,16 +160,7 @@ Deno.test("a revoked agent is out within two seconds, live connections and all, 
 Deno.test("a revoked connector is out within two seconds too", async () => {
   await using stage = new Stage();
   await stage.relay().ready();
-  const web = startLineEcho(stage);
-  const local = freePort();
-  const home = await stage.connector({
-    invite: await stage.invite("connector", "home"),
-    services: { web },
-  }).ready();
-  await stage.agent({
-    invite: await stage.invite("agent", "alice"),
-    forwards: { web: local },
-  }).ready();
+  const { home, local } = await stage.join();
   const live = await Deno.connect({ hostname: "127.0.0.1", port: local });
   await writeAll(live, new TextEncoder().encode("hello\n"));
   const buffer = new Uint8Array(1024);
