@@ -234,6 +234,12 @@ export class QuicEndpoint implements ConnectionHost {
     this.#schedule();
   }
 
+  /** Sends what a connection has to say now, not at the end of the turn: for first flights, behind which much is computed. */
+  sendNow(connection: QuicConnection): void {
+    const budget = PACKETS_PER_TURN - this.#madeThisTurn;
+    if (budget > 0) this.#madeThisTurn += connection.flush(this.#builder, budget);
+  }
+
   register(connection: QuicConnection): Uint8Array {
     const id = this.#newId();
     this.#addKey(connection, connectionIdKey(id, 0));

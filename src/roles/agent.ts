@@ -89,6 +89,8 @@ async function run(options: AgentOptions, admin: AdminServer | undefined): Promi
       log,
       signal: stopListening.signal,
     });
+    // Whoever has waited for that is let in before all the rest.
+    await new Promise((resolve) => setTimeout(resolve));
     greet();
     const status = await serveStatus({
       state: options.state,

@@ -70,7 +70,9 @@ export class Client {
   /** Ends what runs in the background. */
   readonly #over = new AbortController();
   #identity: ClientIdentity;
-  #tunnelConfig: NativeConfig | undefined;
+  /** The engine's settings; made beforehand, and anew when the certificate is renewed. */
+  #controlConfig: NativeConfig;
+  #tunnelConfig: NativeConfig;
 
   private constructor(
     parts: {
@@ -100,6 +102,8 @@ export class Client {
     this.gate = parts.gate;
     this.#ticketKey = parts.ticketKey;
     this.earlyData = options.noEarlyData !== true;
+    this.#controlConfig = this.#makeControlConfig();
+    this.#tunnelConfig = this.#makeTunnelConfig();
     this.link = new RelayLink({
       ...(this.earlyData
         ? {
@@ -117,7 +121,7 @@ export class Client {
       kind: identity.kind,
       relays: () => this.#identity.relays,
       serverName: identity.relayServerName,
-      config: () => controlConfig(this.credentials, { earlyData: this.earlyData }),
+      config: () => this.#controlConfig,
       endpoint: this.endpoint,
       socket: sockets.relay,
       clock: this.clock,
@@ -142,7 +146,8 @@ export class Client {
       signal: this.#over.signal,
       onRenewed: (renewed) => {
         this.#identity = renewed.identity;
-        this.#tunnelConfig = undefined;
+        this.#controlConfig = this.#makeControlConfig();
+        this.#tunnelConfig = this.#makeTunnelConfig();
       },
     });
   }
@@ -221,9 +226,17 @@ export class Client {
     return { caPem, certPem: certificatePem, keyPem: privateKeyPem };
   }
 
-  /** The engine's settings for tunnels; the same object until the certificate is renewed. */
+  /** The engine's settings for tunnels. */
   get tunnelConfig(): NativeConfig {
-    return this.#tunnelConfig ??= tunnelConfig(this.credentials, {
+    return this.#tunnelConfig;
+  }
+
+  #makeControlConfig(): NativeConfig {
+    return controlConfig(this.credentials, { earlyData: this.earlyData });
+  }
+
+  #makeTunnelConfig(): NativeConfig {
+    return tunnelConfig(this.credentials, {
       earlyData: this.earlyData,
       ...(this.#ticketKey ? { ticketKey: this.#ticketKey } : {}),
     });

@@ -35,6 +35,9 @@ import type { EarlyDataState, RelayLinkStatus } from "./status.ts";
 /** Seconds to wait after the relay has told us to go away, so that two machines with one identity do not chase each other. */
 const REFUSED_DELAY_MS = 15_000;
 
+/** A connector that comes back waits so long, in milliseconds, until it asks where it is seen: the answers are behind the welcome. */
+const OBSERVE_DELAY = 8;
+
 /** See the module's head. */
 export class RelayLink {
   readonly #options: RelayLinkOptions;
@@ -146,6 +149,11 @@ export class RelayLink {
     this.#current?.connection.touched();
   }
 
+  /** Sends what was said so far now, not at the end of the turn. */
+  sendNow(): void {
+    if (this.#current) this.#options.endpoint.sendNow(this.#current.connection);
+  }
+
   /** See {@linkcode RelayDoubt}. */
   unknownThere(echo: string, from: Address): void {
     if (this.connected && this.#current) {
@@ -236,7 +244,13 @@ export class RelayLink {
     this.#attempts.set(attempt, connection);
     if (!back || !connection.inEarlyData) return;
     this.#begin({ attempt, connection, address, early: true, issuedAt: back.issuedAt });
-    if (back.observe) this.#options.observe(back.observe);
+    // To begin asking takes some milliseconds of computing: the hello goes first.
+    this.sendNow();
+    const { observe } = back;
+    if (!observe) return;
+    // An agent asks where it is seen before it lets applications in; a connector's answers would come with its welcome, and before it.
+    if (this.#options.kind === "agent") this.#options.observe(observe);
+    else setTimeout(() => !this.#stopped && this.#options.observe(observe), OBSERVE_DELAY);
   }
 
   #established(attempt: number, address: Address): void {

@@ -120,6 +120,7 @@ export class TunnelPool {
 
   /** The relay may be sent something: what is wanted of it goes now, in its first flight where that is possible. */
   linkUsable(): void {
+    if (this.#wanted.size > 0) this.#client.link.sendNow();
     for (const [id, wanted] of this.#wanted) {
       if (!this.#tunnels.has(id)) this.#open(id, wanted);
     }
@@ -138,7 +139,9 @@ export class TunnelPool {
     this.#wanted.set(id, wanted);
     this.#client.link.tell({ type: "connect", tunnelId: id, service, connector });
     // Right behind the question: the relay reads the one before it forwards the other, so nobody waits for its answer.
-    if (this.#client.link.usable) this.#open(id, wanted);
+    if (!this.#client.link.usable) return;
+    this.#client.link.sendNow();
+    this.#open(id, wanted);
   }
 
   #ticketFor(service: string): Ticket | undefined {
@@ -308,7 +311,10 @@ export class TunnelPool {
     if (facts) tunnel.services = facts.services;
     this.#tunnels.set(tunnelId, tunnel);
     client.wiring.attach(tunnel);
-    if (ticket) tunnel.startEarly();
+    if (ticket) {
+      tunnel.startEarly();
+      client.endpoint.sendNow(tunnel.connection);
+    }
     return tunnel;
   }
 

@@ -31,6 +31,7 @@ import {
 } from "../path/mod.ts";
 import { MAX_PACKET, MIN_PACKET, type NativePathEvent } from "../quic/mod.ts";
 import type { DirectSideOptions, PathChange, TunnelDirect } from "./direct_part.ts";
+import { HeadStart } from "./head_start.ts";
 import { PROBE_KEY_BYTES } from "./knock.ts";
 import { type PathEnds, PathFollower, PathMover } from "./path_mover.ts";
 import { RelayedMtu } from "./relayed_mtu.ts";
@@ -38,6 +39,8 @@ import { isRelayed, RELAYED_AGENT, RELAYED_CONNECTOR } from "./sealed.ts";
 import type { Tunnel } from "./tunnel.ts";
 import { TrafficWatch } from "./traffic_watch.ts";
 import type { TunnelMessage } from "./tunnel_message.ts";
+
+type Offer = Extract<TunnelMessage, { type: "offer" }>;
 
 /** Probes kept until their key comes; an agent sends fewer in a round trip, and more would be a stranger's. */
 const MAX_EARLY_PROBES = 24;
@@ -56,6 +59,7 @@ export class DirectSide implements TunnelDirect {
   #generation = 0;
   /** Probes that came before the key; answered as soon as it is there. */
   #early: { socket: SocketId; from: Address; data: Uint8Array }[] = [];
+  readonly #offers = new HeadStart<Offer>((offer) => this.#offered(offer));
   #peerOffer: PathOffer | undefined;
   #peerDisabled = false;
   #guessSockets: SocketId[] = [];
@@ -113,6 +117,12 @@ export class DirectSide implements TunnelDirect {
   /** The other end says where it may be reached. */
   message(message: TunnelMessage): void {
     if (message.type !== "offer") return;
+    const { connection, earlyData } = this.#tunnel;
+    const first = this.#peerOffer === undefined && earlyData === "accepted";
+    this.#offers.take(message, first || !connection.established);
+  }
+
+  #offered(message: Offer): void {
     this.#peerDisabled = message.disabled === true;
     if (this.#tunnel.end === "connector" && this.#key === undefined) {
       const key = message.key === undefined ? undefined : fromBase64Url(message.key);
@@ -132,7 +142,7 @@ export class DirectSide implements TunnelDirect {
       return;
     }
     const offer = decoded.value;
-    if (!this.#peerOffer) this.#searchRelayed();
+    if (!this.#peerOffer) this.#relayedMtu?.useSoon(this.#options.relayRtt ?? 100, MIN_PACKET);
     this.#peerOffer = offer;
     if (!this.#peerDisabled) this.#paths?.tell({ type: "remote", offer });
   }
@@ -180,6 +190,7 @@ export class DirectSide implements TunnelDirect {
   }
 
   stop(): void {
+    this.#offers.stop();
     this.#watch.stop();
     this.#mover?.stop();
     this.#follower?.stop();

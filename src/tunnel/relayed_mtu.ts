@@ -40,6 +40,7 @@ export class RelayedMtu {
   readonly #options: RelayedMtuOptions;
   readonly #search: Driver<MtuInput, MtuOutput>;
   readonly #path: DirectPath;
+  #soon: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: RelayedMtuOptions) {
     this.#options = options;
@@ -53,11 +54,22 @@ export class RelayedMtu {
 
   /** The tunnel runs over the relay now. `rtt`: in milliseconds, as far as known. */
   use(rtt: number, proven: number): void {
+    clearTimeout(this.#soon);
     this.#search.tell({ type: "use", path: this.#path, rtt, proven });
+  }
+
+  /**
+   * As {@linkcode RelayedMtu.use}, two round trips from now: a young tunnel mostly runs directly by then, and its first answers
+   * need not wait behind the search.
+   */
+  useSoon(rtt: number, proven: number): void {
+    clearTimeout(this.#soon);
+    this.#soon = setTimeout(() => this.use(rtt, proven), 2 * rtt);
   }
 
   /** It does not any more: its size need not be guarded. */
   release(): void {
+    clearTimeout(this.#soon);
     this.#search.tell({ type: "release" });
   }
 
@@ -77,6 +89,7 @@ export class RelayedMtu {
   }
 
   stop(): void {
+    clearTimeout(this.#soon);
     this.#search.stop();
   }
 

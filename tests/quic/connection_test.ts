@@ -91,3 +91,21 @@ Deno.test("QuicConnection opens 300 streams one after another without losing cre
   }
   pair.close();
 });
+
+Deno.test("QuicEndpoint.sendNow() sends what was written, before anything else is done", async () => {
+  const pair = await createPair();
+  await pair.established;
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const egress = pair.client.egress as { transmit: typeof pair.client.egress.transmit };
+  const transmit = egress.transmit;
+  let sent = 0;
+  egress.transmit = (...words) => {
+    sent++;
+    return transmit(...words);
+  };
+  pair.client.openStream()!.write(new Uint8Array(100));
+  assert.equal(sent, 0);
+  pair.clientEnd.sendNow(pair.client);
+  assert.equal(sent, 1);
+  pair.close();
+});

@@ -31,6 +31,7 @@ export interface Pair {
   readonly client: QuicConnection;
   readonly server: Promise<QuicConnection>;
   readonly established: Promise<void>;
+  readonly clientEnd: QuicEndpoint;
   readonly serverEnd: QuicEndpoint;
   close(): void;
 }
@@ -119,6 +120,7 @@ export async function createPair(options: PairOptions = {}): Promise<Pair> {
     client,
     server: server.promise,
     established: established.promise,
+    clientEnd,
     serverEnd,
     close() {
       over = true;
