@@ -12,7 +12,7 @@ import { Client, DRAIN_MS } from "./client.ts";
 import { answerAsk } from "./client_asks.ts";
 import { clientMetrics, relayAway } from "./client_metrics.ts";
 import type { ConnectorOptions, ServiceAddress } from "./options.ts";
-import { rememberOffers } from "./remembered.ts";
+import { type Offers, rememberOffers } from "./remembered.ts";
 import { serveStatus } from "./status_socket.ts";
 import { dialTarget } from "./target.ts";
 import { openUdpTarget } from "./udp_target.ts";
@@ -34,12 +34,15 @@ const MAX_TUNNELS = 4096;
 class Connector {
   readonly #options: ConnectorOptions;
   readonly #services: ReadonlyMap<string, ServiceAddress>;
+  /** Those whose flows wait for the handshake. */
+  readonly #noEarly: ReadonlySet<string>;
   readonly #tunnels = new Map<string, Announced>();
   #client!: Client;
   #saidReady = false;
 
-  constructor(options: ConnectorOptions, services: readonly ServiceAddress[]) {
+  constructor(options: ConnectorOptions, { services, noEarlyDataFor }: Offers) {
     this.#options = options;
+    this.#noEarly = new Set(noEarlyDataFor);
     this.#services = new Map(services.map((service) => [service.service, service]));
   }
 
@@ -169,7 +172,10 @@ class Connector {
             }
             return decision.act === "now";
           },
-          now: () => client.gate.now(),
+          welcome: () => ({
+            now: Math.floor(client.gate.now()),
+            noEarlyServices: announced.services.filter((name) => this.#noEarly.has(name)),
+          }),
           accept: (request) => this.#accept(announced, request, dialTarget),
           acceptUdp: (request) => this.#accept(announced, request, openUdpTarget),
           onOpen: (opened) => {
@@ -199,7 +205,11 @@ class Connector {
     { service, kind }: FlowRequest,
     dial: (target: ServiceAddress) => Promise<T>,
   ): Promise<T> {
-    const { agent } = announced;
+    const { agent, tunnel } = announced;
+    if (this.#noEarly.has(service) && tunnel && !tunnel.connection.established) {
+      this.#client.log.debug("early flow waits for the handshake", { service, agent });
+      await tunnel.proven;
+    }
     const target = this.#services.get(service);
     if (!announced.services.includes(service)) {
       this.#client.log.warn("flow refused", { service, agent, reason: "not granted" });
@@ -303,13 +313,14 @@ async function run(options: ConnectorOptions, admin: AdminServer | undefined): P
   const client = await Client.open("connector", options, (output) => {
     cell.connector?.output(output);
   });
-  let services: readonly ServiceAddress[];
+  let offers: Offers;
   try {
-    services = await rememberOffers(client.folder, options.services);
+    const { services, noEarlyDataFor = [] } = options;
+    offers = await rememberOffers(client.folder, { services, noEarlyDataFor });
   } catch (error) {
     await client.close("cannot start");
     throw error;
   }
-  cell.connector = new Connector(options, services);
+  cell.connector = new Connector(options, offers);
   await cell.connector.run(client, admin);
 }

@@ -48,6 +48,8 @@ export interface ConnectorOptions extends CommonOptions {
   readonly invite?: string;
   /** Where each offered service really is. Empty: what the state folder remembers of the last start. */
   readonly services: readonly ServiceAddress[];
+  /** Services whose flows wait for the handshake. Empty, and no services given: what the state folder remembers. */
+  readonly noEarlyDataFor?: readonly string[];
   /** Local UDP port of the relay socket. @default 0 */
   readonly relayPort?: number;
   /** Local UDP port of the P2P socket. @default 0 */

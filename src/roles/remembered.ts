@@ -38,7 +38,17 @@ const EntrancesSchema = v.object({
   httpProxy: v.nullish(HostPortSchema),
 });
 
-const OffersSchema = v.object({ services: ServicesSchema });
+const OffersSchema = v.object({
+  services: ServicesSchema,
+  noEarlyDataFor: v.optional(v.pipe(v.array(NameSchema), v.maxLength(MAX_SERVICES)), []),
+});
+
+/** What a connector offers. */
+export interface Offers {
+  readonly services: readonly ServiceAddress[];
+  /** Those whose flows wait for the handshake. */
+  readonly noEarlyDataFor: readonly string[];
+}
 
 /** What an agent opens locally. */
 export interface Entrances {
@@ -87,18 +97,32 @@ export async function rememberEntrances(
   };
 }
 
-/** As {@linkcode rememberEntrances}, for what a connector offers. */
-export async function rememberOffers(
-  folder: StateFolder,
-  given: readonly ServiceAddress[],
-): Promise<readonly ServiceAddress[]> {
-  if (given.length > 0) {
-    await saveSettings(folder, { services: toJson(given) });
-    return given;
+/**
+ * As {@linkcode rememberEntrances}, for what a connector offers. Who opts services out of early data without naming targets
+ * keeps the targets.
+ *
+ * @throws {UserError} also where a service is opted out that is not offered: it would be protected in name only
+ */
+export async function rememberOffers(folder: StateFolder, given: Offers): Promise<Offers> {
+  const kept = given.services.length > 0 ? undefined : await loadSettings(folder, OffersSchema);
+  const services = kept?.services ?? given.services;
+  if (services.length === 0) {
+    throw new UserError("Cannot start connector as it is not told where its services are", {
+      next: "postern connector SERVICE=HOST:PORT",
+    });
   }
-  const kept = await loadSettings(folder, OffersSchema);
-  if (kept && kept.services.length > 0) return kept.services;
-  throw new UserError("Cannot start connector as it is not told where its services are", {
-    next: "postern connector SERVICE=HOST:PORT",
-  });
+  const noEarlyDataFor = kept && given.noEarlyDataFor.length === 0
+    ? kept.noEarlyDataFor
+    : given.noEarlyDataFor;
+  const names = services.map(({ service }) => service);
+  const stray = noEarlyDataFor.find((name) => !names.includes(name as never));
+  if (stray !== undefined) {
+    throw new UserError(`Cannot take "${stray}" out of early data as it is not offered here`, {
+      next: `--no-early-data-for with one of: ${names.join(", ")}`,
+    });
+  }
+  if (!kept || noEarlyDataFor !== kept.noEarlyDataFor) {
+    await saveSettings(folder, { services: toJson(services), noEarlyDataFor });
+  }
+  return { services, noEarlyDataFor };
 }

@@ -4,11 +4,11 @@
  */
 import type { ClientOutput, RelayMessageOf } from "../control/mod.ts";
 import { toBase64Url, toHex } from "../core/mod.ts";
-import { parsePeerCertificate, serverNameOf } from "../identity/mod.ts";
 import { FlowRefused, type TcpFlow, type UdpFlow } from "../mux/mod.ts";
 import { RELAYED_AGENT, RELAYED_CONNECTOR, Tunnel, TunnelEgress } from "../tunnel/mod.ts";
-import { decideSend, issueTime, learnOffset, type Ticket } from "../zero_rtt/mod.ts";
+import { issueTime, type Ticket } from "../zero_rtt/mod.ts";
 import type { Client } from "./client.ts";
+import { connectorFacts, keepTicket, ticketFor } from "./tunnel_tickets.ts";
 import { OPEN_TIMEOUT, TunnelWatch } from "./tunnel_watch.ts";
 
 type Grant = RelayMessageOf<"granted">;
@@ -23,9 +23,6 @@ interface Wanted {
   /** What the relay answers. */
   readonly grant: PromiseWithResolvers<Grant>;
 }
-
-/** When to look for the connector's ticket after its welcome, in milliseconds: it comes in the same flight or a later one. */
-const TICKET_DELAYS = [0, 30, 150, 1_000];
 
 /** See the module's head. */
 export class TunnelPool {
@@ -92,7 +89,7 @@ export class TunnelPool {
     }
     const tunnel = Promise.withResolvers<Tunnel>();
     tunnel.promise.catch(() => {});
-    this.#ask(service, tunnel, this.#ticketFor(service));
+    this.#ask(service, tunnel, ticketFor(service, this.#client));
     return tunnel.promise;
   }
 
@@ -142,18 +139,6 @@ export class TunnelPool {
     if (!this.#client.link.usable) return;
     this.#client.link.sendNow();
     this.#open(id, wanted);
-  }
-
-  #ticketFor(service: string): Ticket | undefined {
-    const { earlyData, tickets, identity } = this.#client;
-    const ticket = earlyData ? tickets.connectorFor(service, identity.networkId) : undefined;
-    const decision = decideSend({
-      enabled: earlyData,
-      ticket: ticket ? "good" : "none",
-      clockKnown: ticket?.facts.clock != null,
-      service: "allows",
-    });
-    return decision.send === "wait" ? undefined : ticket;
   }
 
   /** What the relay says about tunnels. */
@@ -251,7 +236,7 @@ export class TunnelPool {
     const egress = new TunnelEgress(tunnelId, client.wiring.wires);
     const { rttMs } = client.link.status();
     const { ticket } = wanted;
-    const facts = ticket?.facts.kind === "connector" ? ticket.facts : undefined;
+    const facts = connectorFacts(ticket);
     const tunnel = Tunnel.create({
       id: tunnelId,
       end: "agent",
@@ -287,7 +272,7 @@ export class TunnelPool {
         this.#wanted.delete(tunnelId);
         wanted.tunnel.resolve(opened);
       },
-      onWelcome: (opened, now) => this.#keepTicket(opened, now),
+      onWelcome: (opened, welcome) => keepTicket(opened, welcome, client),
       onClosed: (closed, reason) => {
         const connector = closed.peer;
         client.log.info("tunnel closed", { connector, reason: reason.text || reason.by });
@@ -308,7 +293,10 @@ export class TunnelPool {
         handler,
         ...(ticket ? { session: ticket.session } : {}),
       }));
-    if (facts) tunnel.services = facts.services;
+    if (facts) {
+      tunnel.services = facts.services;
+      tunnel.noEarlyServices = facts.noEarlyServices;
+    }
     this.#tunnels.set(tunnelId, tunnel);
     client.wiring.attach(tunnel);
     if (ticket) {
@@ -316,35 +304,6 @@ export class TunnelPool {
       client.endpoint.sendNow(tunnel.connection);
     }
     return tunnel;
-  }
-
-  /** The connector has said its time; its ticket comes about now. */
-  #keepTicket(tunnel: Tunnel, now: number): void {
-    const client = this.#client;
-    const clock = learnOffset({
-      receiverNow: now,
-      receivedAt: client.clock.unix(),
-      roundTripMs: tunnel.connection.rttMs() ?? 0,
-    }) ?? null;
-    const look = () => {
-      const session = tunnel.connection.ticket();
-      const der = tunnel.connection.peerCertificates()?.[0];
-      const peer = der && parsePeerCertificate(der);
-      if (!client.earlyData || !session || !peer || tunnel.peer === "") return;
-      client.tickets.put(
-        { kind: "connector", name: tunnel.peer, networkId: client.identity.networkId },
-        session,
-        {
-          kind: "connector",
-          serverName: serverNameOf(peer),
-          pin: peer.pin,
-          services: [...tunnel.services],
-          noEarlyServices: [],
-          clock,
-        },
-      );
-    };
-    for (const delay of TICKET_DELAYS) setTimeout(look, delay);
   }
 
   #refused(tunnelId: string, service: string, reason: string, message: string): void {

@@ -53,6 +53,8 @@ export class Tunnel {
   direct: TunnelDirect | undefined;
   /** What the agent may open through it, as far as known. */
   services: readonly string[] = [];
+  /** Agent: those of them whose flows wait for the handshake, as far as known. */
+  noEarlyServices: readonly string[] = [];
   /** Was what travelled before the end of the handshake acted on? */
   earlyData: "accepted" | "refused" | "none" = "none";
   /** Milliseconds from the start until it was open. */
@@ -60,6 +62,7 @@ export class Tunnel {
   readonly #options: TunnelOptions<Tunnel>;
   readonly #connection: QuicConnection;
   readonly #open = Promise.withResolvers<void>();
+  readonly #proven = Promise.withResolvers<void>();
   readonly #pings = new TunnelPings((id) => this.send({ type: "ping", id }));
   #control: FrameChannel | undefined;
   #live = false;
@@ -83,6 +86,7 @@ export class Tunnel {
     this.peer = options.peer;
     this.egress = options.egress;
     this.#open.promise.catch(() => {});
+    this.#proven.promise.catch(() => {});
     const rtt = options.relayRttMs ?? DEFAULT_RELAY_RTT;
     this.#resendDelay = Math.min(RESEND_MAX, RESEND_MIN + 2.2 * rtt);
     this.#armResend(this.#resendDelay, RESENDS);
@@ -140,20 +144,31 @@ export class Tunnel {
     return this.#open.promise;
   }
 
+  /** Resolves when the handshake is over: no recording can do that. Rejects as {@linkcode ready} does. */
+  get proven(): Promise<void> {
+    return this.#proven.promise;
+  }
+
   /**
-   * Opens a TCP flow to a service; waits for the tunnel to be open.
+   * Opens a TCP flow to a service; waits for the tunnel to be open, and where that service wants nothing early for the
+   * handshake, too.
    *
    * @throws {FlowRefused} where the tunnel ends before
    */
   async openTcp(service: string, peer: string): Promise<TcpFlow> {
-    await this.ready;
+    await this.#readyFor(service);
     return this.mux.openTcp(service, peer);
   }
 
   /** Opens a UDP flow to a service; as {@linkcode openTcp}. */
   async openUdp(service: string, peer: string): Promise<UdpFlow> {
-    await this.ready;
+    await this.#readyFor(service);
     return await this.mux.openUdp(service, peer);
+  }
+
+  async #readyFor(service: string): Promise<void> {
+    await this.ready;
+    if (this.noEarlyServices.includes(service)) await this.proven;
   }
 
   /** Round trip through the tunnel in milliseconds, on whatever path it is; `undefined` when no answer came. */
@@ -204,6 +219,7 @@ export class Tunnel {
   }
 
   #established(): void {
+    this.#proven.resolve();
     clearTimeout(this.#resend);
     if (this.end === "agent") this.#awaitConfirmation();
     else this.egress.dropFlight();
@@ -340,13 +356,14 @@ export class Tunnel {
       case "hello":
         return this.send({
           type: "welcome",
-          now: Math.floor(this.#options.now?.() ?? 0),
+          ...(this.#options.welcome?.() ?? { now: 0, noEarlyServices: [] }),
           early: this.earlyData,
         });
       case "welcome":
         // Early data that came to nothing was sent again by QUIC, and then came after the handshake.
         if (this.#saidEarly) this.earlyData = message.early === "accepted" ? "accepted" : "refused";
-        return this.#options.onWelcome?.(this, message.now);
+        this.noEarlyServices = message.noEarlyServices;
+        return this.#options.onWelcome?.(this, message);
       case "draining":
         return this.mux.drain();
       case "offer":
@@ -370,9 +387,9 @@ export class Tunnel {
     clearTimeout(this.#resend);
     this.direct?.stop();
     const why = describeClose(reason);
-    this.#open.reject(
-      new FlowRefused("target-unreachable", `Cannot reach "${this.peer}" as ${why}`),
-    );
+    const refused = new FlowRefused("target-unreachable", `Cannot reach "${this.peer}" as ${why}`);
+    this.#open.reject(refused);
+    this.#proven.reject(refused);
     this.#pings.end();
     this.#options.onClosed?.(this, reason);
   }

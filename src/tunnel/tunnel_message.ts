@@ -5,6 +5,7 @@
  */
 import * as v from "valibot";
 
+const Name = v.pipe(v.string(), v.regex(/^[a-z0-9-]{1,63}$/));
 const Id = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
 const MessageSchema = v.variant("type", [
@@ -16,11 +17,16 @@ const MessageSchema = v.variant("type", [
     nonce: v.optional(v.pipe(v.string(), v.maxLength(64))),
     issuedAt: v.optional(v.nullable(Id), null),
   }),
-  /** Answers it: the connector's clock, and whether what came early was acted on before the handshake was over. */
+  /**
+   * Answers it: the connector's clock, whether what came early was acted on before the handshake was over, and what shall
+   * not come early.
+   */
   v.object({
     type: v.literal("welcome"),
     now: Id,
     early: v.picklist(["accepted", "refused", "none"]),
+    /** Services whose flows shall not travel early. */
+    noEarlyServices: v.optional(v.pipe(v.array(Name), v.maxLength(256)), []),
   }),
   /** A flow was aborted: read its stream to the end, then reset the TCP connection. */
   v.object({ type: v.literal("abort"), stream: Id }),

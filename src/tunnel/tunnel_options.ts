@@ -6,6 +6,7 @@ import type { Logger } from "../core/mod.ts";
 import type { MuxOptions } from "../mux/mod.ts";
 import type { CloseReason } from "../quic/mod.ts";
 import type { TunnelEgress } from "./tunnel_egress.ts";
+import type { TunnelMessage } from "./tunnel_message.ts";
 
 /** Which end this is. The agent is QUIC's client, as only a client can migrate. */
 export type TunnelEnd = "agent" | "connector";
@@ -15,6 +16,9 @@ export type TunnelEnd = "agent" | "connector";
  * its connections alive; a dead path is noticed in other ways, and sooner.
  */
 export const TUNNEL_IDLE_TIMEOUT = 180_000;
+
+/** A connector's answer to the hello. */
+export type TunnelWelcome = Extract<TunnelMessage, { type: "welcome" }>;
 
 /** What a tunnel needs of its role; `Tunnel` is the class, which this file may not know. */
 export interface TunnelOptions<Tunnel> extends Pick<MuxOptions, "accept" | "acceptUdp"> {
@@ -33,10 +37,10 @@ export interface TunnelOptions<Tunnel> extends Pick<MuxOptions, "accept" | "acce
   readonly stamp?: { readonly nonce: string; readonly issuedAt: number | null };
   /** Connector: may what came early be acted on before the handshake is over? */
   readonly judge?: (stamp: { nonce: string; issuedAt: number | null }) => boolean;
-  /** Connector: its clock, for the agent's next visit. */
-  readonly now?: () => number;
+  /** Connector: its clock, and what shall not travel early, for the agent's next visit. */
+  readonly welcome?: () => Pick<TunnelWelcome, "now" | "noEarlyServices">;
   /** Agent: the connector has answered the hello. */
-  readonly onWelcome?: (tunnel: Tunnel, now: number) => void;
+  readonly onWelcome?: (tunnel: Tunnel, welcome: TunnelWelcome) => void;
   /** Round trip to the relay in milliseconds, as far as known: paces the first packets. */
   readonly relayRttMs?: number;
   readonly onOpen?: (tunnel: Tunnel) => void;

@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import type { CommonOptions, RelayOptions } from "../../src/roles/options.ts";
+import type { CommonOptions, ConnectorOptions, RelayOptions } from "../../src/roles/options.ts";
 import type { ClientStatus, EarlyCounts, RelayStatus } from "../../src/roles/status.ts";
 import { DEFAULT_MAX_FUTURE_MS } from "../../src/zero_rtt/mod.ts";
 import { eventually, freePort } from "./scene.ts";
@@ -36,11 +36,14 @@ export class EarlyScene implements AsyncDisposable {
   }
 
   /** A network in which the agent has been once, has both tickets, and is away. */
-  static async afterFirstVisit(agent: Partial<CommonOptions> = {}): Promise<EarlyScene> {
+  static async afterFirstVisit(
+    agent: Partial<CommonOptions> = {},
+    connector: Partial<ConnectorOptions> = {},
+  ): Promise<EarlyScene> {
     const scene = new EarlyScene();
     const { stage } = scene;
     await scene.startRelay();
-    await scene.startConnector({}, await stage.invite("connector", "home"));
+    await scene.startConnector(connector, await stage.invite("connector", "home"));
     scene.#startAgent(agent, await stage.invite("agent", "alice"));
     await scene.agent.ready();
     await scene.ask();
@@ -59,7 +62,10 @@ export class EarlyScene implements AsyncDisposable {
     this.relay = await this.stage.relay({ public: [at], ...options }).ready();
   }
 
-  async startConnector(more: Partial<CommonOptions> = {}, invite?: string): Promise<void> {
+  async startConnector(
+    more: Partial<ConnectorOptions> = {},
+    invite?: string,
+  ): Promise<void> {
     this.connector = await this.stage.connector({
       services: { web: this.#service },
       more,
@@ -86,18 +92,25 @@ export class EarlyScene implements AsyncDisposable {
    * its answer.
    */
   async comeBack(agent: Partial<CommonOptions> = {}): Promise<readonly HeldDatagram[]> {
+    const asked = await this.askHeld(agent);
+    const flight = await this.tap.release();
+    await asked.answered;
+    await this.agent.ready();
+    return flight;
+  }
+
+  /** The agent comes back and is asked at once, but nothing of that has left yet. */
+  async askHeld(agent: Partial<CommonOptions> = {}): Promise<{ answered: Promise<void> }> {
     this.tap.hold();
     this.#startAgent(agent);
     await eventually("the agent's local port", async () => {
       (await Deno.connect({ hostname: "127.0.0.1", port: this.#local })).close();
       return true;
     }, { everyMs: 5, withinMs: 10_000 });
-    const asked = this.askOnce();
+    const answered = this.askOnce();
+    answered.catch(() => {});
     await new Promise((resolve) => setTimeout(resolve, HOLD_MS));
-    const flight = await this.tap.release();
-    await asked;
-    await this.agent.ready();
-    return flight;
+    return { answered };
   }
 
   /** As {@linkcode ask}, where another connection (the look at the port) may have come before. */

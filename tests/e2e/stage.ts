@@ -9,7 +9,12 @@ import { createInviteToken } from "../../src/relay/invite_token.ts";
 import { openRelayState } from "../../src/relay/state.ts";
 import { runAgent } from "../../src/roles/agent.ts";
 import { runConnector } from "../../src/roles/connector.ts";
-import type { CommonOptions, RelayOptions, ServiceAddress } from "../../src/roles/options.ts";
+import type {
+  CommonOptions,
+  ConnectorOptions,
+  RelayOptions,
+  ServiceAddress,
+} from "../../src/roles/options.ts";
 import { runRelay } from "../../src/roles/relay.ts";
 import type { Status } from "../../src/roles/status.ts";
 import { askStatus } from "../../src/roles/status_client.ts";
@@ -175,7 +180,7 @@ export class Stage implements AsyncDisposable {
       invite?: string;
       services?: Readonly<Record<string, number>>;
       state?: string;
-      more?: Partial<CommonOptions & { relayPort: number; p2pPort: number }>;
+      more?: Partial<ConnectorOptions>;
     } = {},
   ): StageRole {
     const services = Object.entries(options.services ?? {}).map(([name, port]) => tcp(name, port));
@@ -187,8 +192,8 @@ export class Stage implements AsyncDisposable {
         (common) =>
           runConnector({
             ...common,
-            ...more,
             services,
+            ...more,
             ...(invite === undefined ? {} : { invite }),
           }),
       ),

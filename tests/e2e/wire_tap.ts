@@ -67,6 +67,13 @@ export class WireTap implements AsyncDisposable {
     return flight;
   }
 
+  /** Passes on what was held so far, and holds what comes behind it. */
+  async releaseFirst(): Promise<readonly HeldDatagram[]> {
+    const flight = this.#held?.flight.splice(0) ?? [];
+    await this.sendAgain(flight);
+    return flight;
+  }
+
   /** Says all of it to the relay: each from the address that it came from the first time, or from another socket. */
   async sendAgain(flight: readonly HeldDatagram[], other?: Deno.DatagramConn): Promise<void> {
     for (const { data, socket } of flight) await this.#toRelay(data, other ?? socket);

@@ -13,6 +13,8 @@ async function withFolder(work: (folder: Awaited<ReturnType<typeof openStateFold
   }
 }
 
+const NOTHING = { services: [], noEarlyDataFor: [] };
+
 const WEB: ServiceAddress = {
   service: "web",
   protocol: "tcp",
@@ -37,9 +39,28 @@ Deno.test("rememberEntrances() does answer what was given last, proxies alone in
 
 Deno.test("rememberOffers() does answer what was given last", () =>
   withFolder(async (folder) => {
-    await assert.rejects(rememberOffers(folder, []), UserError);
-    await rememberOffers(folder, [WEB]);
-    assert.deepEqual(await rememberOffers(folder, []), [WEB]);
+    await assert.rejects(rememberOffers(folder, NOTHING), UserError);
+    await rememberOffers(folder, { ...NOTHING, services: [WEB] });
+    assert.deepEqual(await rememberOffers(folder, NOTHING), { ...NOTHING, services: [WEB] });
+  }));
+
+Deno.test("rememberOffers() does keep what is out of early data, and takes no name that is not offered", () =>
+  withFolder(async (folder) => {
+    // As an older version has written it.
+    await saveSettings(folder, { services: [{ ...WEB, address: "[::1]:9000" }] });
+    const kept = { services: [WEB], noEarlyDataFor: ["web"] };
+    assert.deepEqual(await rememberOffers(folder, { ...kept, services: [] }), kept);
+    assert.deepEqual(await rememberOffers(folder, NOTHING), kept);
+    for (const services of [[], [WEB]]) {
+      await assert.rejects(
+        rememberOffers(folder, { services, noEarlyDataFor: ["wbe"] }),
+        (error) => error instanceof UserError && error.next?.endsWith("one of: web") === true,
+      );
+    }
+    assert.deepEqual(await rememberOffers(folder, NOTHING), kept);
+    // Targets given anew without it: it is over.
+    await rememberOffers(folder, { ...NOTHING, services: [WEB] });
+    assert.deepEqual(await rememberOffers(folder, NOTHING), { ...NOTHING, services: [WEB] });
   }));
 
 Deno.test("rememberEntrances() does call settings damaged that no start has written", () =>
