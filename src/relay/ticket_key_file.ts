@@ -1,8 +1,8 @@
 /**
- * The key of the relay's session tickets, kept over restarts so that a return after one is early, too.
+ * The key of a relay's or connector's session tickets, kept over restarts so that a return after one is early, too.
  * @module
  */
-import type { Logger, UnixMillis } from "../core/mod.ts";
+import { type Clock, type Logger, messageOf, type UnixMillis } from "../core/mod.ts";
 import type { StateFolder } from "../identity/mod.ts";
 import {
   decodeTicketKey,
@@ -38,4 +38,34 @@ export async function loadTicketKey(
   };
   await folder.write(FILE, encodeTicketKey(made));
   return made;
+}
+
+/** Between looks at a key's age, in milliseconds: little of the seven days that it lives. */
+const LOOK_INTERVAL_MS = 3_600_000;
+
+/** Makes a new key whenever one is due, until the signal; `changed` gets each. Tickets of the one before are refused from then on. */
+export function watchTicketKey(
+  folder: StateFolder,
+  options: {
+    current: TicketKey;
+    clock: Clock;
+    log: Logger;
+    signal: AbortSignal;
+    changed: (key: TicketKey) => void;
+  },
+): void {
+  const { clock, log, signal, changed } = options;
+  let { current } = options;
+  const timer = setInterval(async () => {
+    try {
+      const key = await loadTicketKey(folder, { now: clock.unix(), log });
+      if (key.madeAt === current.madeAt || signal.aborted) return;
+      current = key;
+      log.debug("made a new ticket key");
+      changed(key);
+    } catch (error) {
+      log.warn("cannot look at the ticket key", { reason: messageOf(error) });
+    }
+  }, LOOK_INTERVAL_MS);
+  signal.addEventListener("abort", () => clearInterval(timer), { once: true });
 }

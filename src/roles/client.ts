@@ -21,7 +21,8 @@ import { join } from "./joining.ts";
 import type { AgentOptions, ConnectorOptions } from "./options.ts";
 import { ClientWiring } from "./client_wiring.ts";
 import { controlConfig } from "./control_profile.ts";
-import { loadTicketKey } from "../relay/ticket_key_file.ts";
+import { loadTicketKey, watchTicketKey } from "../relay/ticket_key_file.ts";
+import type { TicketKey } from "../zero_rtt/mod.ts";
 import { EarlyGate } from "./early_gate.ts";
 import { TicketBook } from "./ticket_book.ts";
 import { distrust, type ExpectedPeer } from "./peer_trust.ts";
@@ -64,7 +65,7 @@ export class Client {
   /** Something may be sent to the relay: it is welcomed, or the first flight is being written. */
   onUsable: () => void = () => {};
   /** Connector: makes its tickets; kept, so that agents come back early after its restart, too. */
-  readonly #ticketKey: Uint8Array | undefined;
+  #ticketKey: Uint8Array | undefined;
   readonly #lock: StateLock;
   readonly #startedAt = performance.now();
   /** Ends what runs in the background. */
@@ -84,7 +85,7 @@ export class Client {
       sockets: DualSockets;
       tickets: TicketBook;
       gate: EarlyGate;
-      ticketKey: Uint8Array | undefined;
+      ticketKey: TicketKey | undefined;
       output: (output: ClientOutput) => void;
     },
   ) {
@@ -100,7 +101,7 @@ export class Client {
     this.signal = options.signal;
     this.tickets = parts.tickets;
     this.gate = parts.gate;
-    this.#ticketKey = parts.ticketKey;
+    this.#ticketKey = parts.ticketKey?.key;
     this.earlyData = options.noEarlyData !== true;
     this.#controlConfig = this.#makeControlConfig();
     this.#tunnelConfig = this.#makeTunnelConfig();
@@ -140,6 +141,18 @@ export class Client {
       noDirect: this.noDirect,
       guessing: options.noPortGuessing !== true,
     });
+    if (parts.ticketKey) {
+      watchTicketKey(this.folder, {
+        current: parts.ticketKey,
+        clock: this.clock,
+        log: this.log,
+        signal: this.#over.signal,
+        changed: ({ key }) => {
+          this.#ticketKey = key;
+          this.#tunnelConfig = this.#makeTunnelConfig();
+        },
+      });
+    }
     void keepRenewed(this.folder, identity, {
       clock: options.clock,
       log: options.log,
@@ -191,7 +204,7 @@ export class Client {
         ...(isConnector ? { folder } : {}),
       });
       const ticketKey = isConnector
-        ? (await loadTicketKey(folder, { now: options.clock.unix(), log })).key
+        ? await loadTicketKey(folder, { now: options.clock.unix(), log })
         : undefined;
       return new Client({
         options,

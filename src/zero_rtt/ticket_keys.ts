@@ -3,7 +3,7 @@
  *
  * The engine takes one key at a time, so a new key ends all tickets of the old one at once: each client's next return is
  * a full handshake, once. An old key is therefore of no use, and is not kept: whoever has it can read recorded early
- * data. A relay keeps its key across restarts; a connector makes a new one at each start.
+ * data. Relay and connector keep theirs across restarts, and look every hour whether a new one is due.
  *
  * File, 57 bytes, mode 0600: `version[1] = 01  made-at[8]  key[48]`, big-endian.
  * @module
