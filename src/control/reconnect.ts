@@ -149,13 +149,14 @@ export class Reconnect implements Machine<ReconnectInput, ReconnectOutput> {
           this.#reason = input.reason;
           state.nextAt = now;
           this.#advance(state, now);
+        } else if (state.name === "connected" && state.attempt === input.attempt) {
+          // Its handshake was done, and then it was of no use.
+          this.#lost(state.since, input.reason, now);
         }
         return;
       case "lost":
         if (state.name !== "connected" || state.attempt !== input.attempt) return;
-        this.#reason = input.reason;
-        if (now - state.since >= STABLE_MS) this.#failures = 0;
-        return this.#wait(now, input.minDelayMs ?? 0);
+        return this.#lost(state.since, input.reason, now, input.minDelayMs);
       case "wake":
         if (state.name === "waiting") this.#resolve(now);
         else if (state.name === "racing" && now - state.since >= WAKE_HOLDOFF_MS) {
@@ -263,6 +264,12 @@ export class Reconnect implements Machine<ReconnectInput, ReconnectOutput> {
 
   #abandonAll(state: State & { name: "racing" }): void {
     for (const attempt of state.live.keys()) this.#outputs.push({ type: "abandon", attempt });
+  }
+
+  #lost(since: Millis, reason: string, now: Millis, minDelayMs = 0): void {
+    this.#reason = reason;
+    if (now - since >= STABLE_MS) this.#failures = 0;
+    this.#wait(now, minDelayMs);
   }
 
   #wait(now: Millis, minDelayMs: Millis): void {

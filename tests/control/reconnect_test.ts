@@ -106,7 +106,8 @@ Deno.test("Reconnect.handle() answers every event in every state", () => {
       "connected: abandon 9",
       "waiting: abandon 9",
     ],
-    "failed 1": ["=", "=", "racing: attempt 2 4", "=", "="],
+    // Done, and then of no use: as lost.
+    "failed 1": ["=", "=", "racing: attempt 2 4", "waiting: waiting 125", "="],
     "failed 9": ["=", "=", "=", "=", "="],
     "lost 1": ["=", "=", "=", "waiting: waiting 125", "="],
     "lost 9": ["=", "=", "=", "=", "="],
