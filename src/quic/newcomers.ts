@@ -1,46 +1,65 @@
 /**
  * Handshakes that strangers have begun and not finished. There are only so many, and for so long; and once there are more
- * than a few, whoever wants one more has to show first that it is where it says (RFC 9000 §8.1.2), which costs us no memory:
+ * than a few, or one network begins many, whoever wants one more has to show first that it is where it says (RFC 9000 §8.1.2),
+ * which costs us no memory:
  *
  * ```
  * client                                relay
- *   | Initial                             |   few half-open handshakes: accepted
- *   |------------------------------------>|   many:
+ *   | Initial                             |   few half-open handshakes, this network began few: accepted
+ *   |------------------------------------>|   else:
  *   |              Retry (token)          |      token = 01 time[4] client's first dcid, mac[16] over it and the address
  *   |<------------------------------------|
- *   | Initial (token)                     |   accepted, while this host has not too many
+ *   | Initial (token)                     |   accepted, while this network has not too many, and does not come too often
  *   |------------------------------------>|
  * ```
+ *
+ * When the table is full of handshakes of real addresses, whose network has most of them loses one to whose has few: so some
+ * networks that only begin handshakes cannot keep the others out.
  * @module
  */
 import { createHmac } from "node:crypto";
 import { type Address, concatBytes, encodeUtf8, equalBytes } from "../core/mod.ts";
+import { prefixOf, RateLimit } from "../core/rate_limit.ts";
 import { CONNECTION_ID_LENGTH } from "./connection_id.ts";
 import { writeRetry } from "./engine.ts";
+import { HalfOpen, type HalfOpenEntry } from "./half_open.ts";
 import { decodeInitialHeader, type InitialHeader } from "./long_header_codec.ts";
 
-/** Bounds of {@linkcode Newcomers}. */
+/** Bounds of {@linkcode Newcomers}. A network is what {@linkcode prefixOf} says. */
 export interface NewcomerLimits {
   /** Half-open handshakes from which on an address has to be shown. */
   readonly freely: number;
   /** Half-open handshakes at most; beyond it newcomers are dropped, and come again by QUIC's own retransmission. */
   readonly most: number;
-  /** Of one host. */
-  readonly mostPerHost: number;
+  /** Of one network. */
+  readonly mostPerPrefix: number;
+  /** Handshakes that one network may begin without showing its address: at once, and each second. */
+  readonly unproven: { readonly burst: number; readonly perSecond: number };
+  /** Handshakes that one network may begin at all. */
+  readonly proven: { readonly burst: number; readonly perSecond: number };
   /** Milliseconds that a handshake may take. */
   readonly timeoutMs: number;
 }
 
 /**
- * A handshake holds about 30 KiB and takes a round trip or two: 64 MiB at most; 64 hosts that come at once (after a relay's
- * restart, for one) are not sent away for a round trip; an office behind one NAT comes in with 256 machines.
+ * A handshake holds about 70 KiB and takes a round trip or two: 70 MiB at most; 64 hosts that come at once (after a relay's
+ * restart, for one) are not sent away for a round trip; an office behind one NAT comes in with 256 machines at once, and with
+ * 500 within four seconds. A handshake costs about 3 ms of computing: no network gets more than a fifth of a processor.
  */
 export const NEWCOMER_LIMITS: NewcomerLimits = {
   freely: 64,
-  most: 2_000,
-  mostPerHost: 256,
+  most: 1_000,
+  mostPerPrefix: 256,
+  unproven: { burst: 64, perSecond: 16 },
+  proven: { burst: 256, perSecond: 64 },
   timeoutMs: 10_000,
 };
+
+/** Networks whose rate is remembered: some 0.5 MB. Who was quiet the longest is forgotten, and may begin a burst anew. */
+const MAX_PREFIXES = 4_096;
+
+/** A handshake younger than this, in milliseconds, makes no room for another: nearly all honest ones are over by then. */
+const MIN_AGE = 1_000;
 
 /** Seconds that a token is good for: a round trip on the worst of networks, and a retransmission. */
 const TOKEN_SECONDS = 15;
@@ -60,56 +79,64 @@ export type Verdict =
 export class Newcomers {
   readonly #limits: NewcomerLimits;
   readonly #key = crypto.getRandomValues(new Uint8Array(32));
-  readonly #perHost = new Map<string, number>();
-  #count = 0;
+  readonly #halfOpen = new HalfOpen();
+  readonly #unproven: RateLimit;
+  readonly #proven: RateLimit;
 
   constructor(limits: NewcomerLimits = NEWCOMER_LIMITS) {
     this.#limits = limits;
+    this.#unproven = new RateLimit({ ...limits.unproven, maxEntries: MAX_PREFIXES });
+    this.#proven = new RateLimit({ ...limits.proven, maxEntries: MAX_PREFIXES });
   }
 
   /** Handshakes under way. */
   get count(): number {
-    return this.#count;
+    return this.#halfOpen.size;
   }
 
   /** Judges the first packet of a stranger; `now` in Unix milliseconds. */
   judge(packet: Uint8Array, from: Address, now: number): Verdict {
-    const { freely, most, mostPerHost } = this.#limits;
-    if (this.#count < freely) return { type: "accept" };
     const header = decodeInitialHeader(packet);
     if (!header) return { type: "drop", why: "malformed" };
-    if (header.token.length === 0) {
-      return { type: "retry", datagram: this.#retry(header, from, now) };
-    }
+    // Whoever was sent away for a token goes on as such, though there may be room for anybody by now: the client asks for it.
+    if (header.token.length > 0) return this.#judgeAgain(header, from, now);
+    const { freely } = this.#limits;
+    if (this.count < freely && this.#unproven.take(from.host, now)) return { type: "accept" };
+    return { type: "retry", datagram: this.#retry(header, from, now) };
+  }
+
+  #judgeAgain(header: InitialHeader, from: Address, now: number): Verdict {
     const original = this.#readToken(header.token, from, now);
     if (!original || header.dcid.length !== CONNECTION_ID_LENGTH) {
       return { type: "drop", why: "malformed" };
     }
-    if (this.#count >= most || (this.#perHost.get(from.host) ?? 0) >= mostPerHost) {
-      return { type: "drop", why: "full" };
-    }
+    if (!this.#hasRoom(from, now)) return { type: "drop", why: "full" };
     return { type: "accept", retried: { id: header.dcid.slice(), original } };
   }
 
-  /** One was accepted. Call what this answers when its handshake is over, however it ended; `late` when it takes too long. */
-  begin(host: string, late: () => void): () => void {
-    this.#count++;
-    this.#perHost.set(host, (this.#perHost.get(host) ?? 0) + 1);
-    let over = false;
-    const end = () => {
-      if (over) return;
-      over = true;
+  /**
+   * One was accepted. Call what this answers when its handshake is over, however it ended; `late` when it takes too long, or has
+   * to make room for others.
+   */
+  begin(host: string, late: () => void, now: number = Date.now()): () => void {
+    const entry: HalfOpenEntry = { prefix: prefixOf(host), since: now, late: () => end(true) };
+    const end = (isLate: boolean) => {
+      if (!this.#halfOpen.delete(entry)) return;
       clearTimeout(timer);
-      this.#count--;
-      const left = this.#perHost.get(host)! - 1;
-      if (left > 0) this.#perHost.set(host, left);
-      else this.#perHost.delete(host);
+      if (isLate) late();
     };
-    const timer = setTimeout(() => {
-      end();
-      late();
-    }, this.#limits.timeoutMs);
-    return end;
+    this.#halfOpen.add(entry);
+    const timer = setTimeout(entry.late, this.#limits.timeoutMs);
+    return () => end(false);
+  }
+
+  /** May this network, which is where it says, have one more? Where the table is full, another's may have to go. */
+  #hasRoom(from: Address, now: number): boolean {
+    const { most, mostPerPrefix } = this.#limits;
+    const prefix = prefixOf(from.host);
+    const own = this.#halfOpen.of(prefix);
+    if (own >= mostPerPrefix || !this.#proven.take(from.host, now)) return false;
+    return this.count < most || this.#halfOpen.makeRoom(own, now - MIN_AGE);
   }
 
   #retry({ dcid, scid }: InitialHeader, from: Address, now: number): Uint8Array<ArrayBuffer> {

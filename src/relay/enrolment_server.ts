@@ -29,7 +29,7 @@ import {
 import type { RelayCertificate } from "./authority.ts";
 import type { Enrolment } from "./enrolment.ts";
 import { EnrolmentRefusal } from "./enrolment_refusal.ts";
-import { RateLimit } from "./rate_limit.ts";
+import { RateLimit } from "../core/rate_limit.ts";
 
 /** Ten seconds for everything from accept to answer: a slow mobile link needs three. */
 const CONNECTION_TIMEOUT_MS = 10_000;

@@ -4,7 +4,7 @@
  */
 import { encodeStranger } from "../control/mod.ts";
 import type { Address, Clock } from "../core/mod.ts";
-import { RateLimit } from "../relay/rate_limit.ts";
+import { RateLimit } from "../core/rate_limit.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
 
 /** One answer is enough for a client; behind one address there may be an office of them. */

@@ -100,29 +100,113 @@ Deno.test("Newcomers.judge() takes no token from elsewhere, of long ago, of the 
   end();
 });
 
-Deno.test("Newcomers.judge() lets one host have its share only, and all together their bound", () => {
-  const { newcomers, ends, end } = busy({ mostPerHost: 2, most: 4 });
-  const judge = (host: string) => {
-    const from = addressOf(host, 7);
-    const verdict = newcomers.judge(initial(DCID), from, NOW);
-    assert.ok(verdict.type === "retry");
-    const { id, token } = readRetry(verdict.datagram);
-    return newcomers.judge(initial(id, token), from, NOW);
-  };
-  const full = { type: "drop", why: "full" };
+/** Whoever is there comes again with the token that it was sent. */
+function comeAgain(newcomers: Newcomers, host: string, now = NOW): string {
+  const from = addressOf(host, 7);
+  const verdict = newcomers.judge(initial(DCID), from, now);
+  assert.ok(verdict.type === "retry");
+  const { id, token } = readRetry(verdict.datagram);
+  const second = newcomers.judge(initial(id, token), from, now);
+  return second.type === "drop" ? second.why : second.type;
+}
+
+Deno.test("Newcomers.judge() lets one network have its share only, 56 bits of IPv6 as much as one IPv4 address", () => {
+  const { newcomers, ends, end } = busy({ mostPerPrefix: 2 });
   ends.push(newcomers.begin(HERE.host, () => {}));
-  assert.deepEqual(judge(HERE.host), full);
-  assert.equal(judge("192.0.2.2").type, "accept");
-  ends.push(newcomers.begin("192.0.2.2", () => {}), newcomers.begin("192.0.2.3", () => {}));
-  assert.deepEqual(judge("192.0.2.4"), full);
+  assert.equal(comeAgain(newcomers, HERE.host), "full");
+  assert.equal(comeAgain(newcomers, "192.0.2.2"), "accept");
+  ends.push(newcomers.begin("2001:db8::1", () => {}), newcomers.begin("2001:db8::2", () => {}));
+  assert.equal(comeAgain(newcomers, "2001:db8:0:ff::3"), "full");
+  assert.equal(comeAgain(newcomers, "2001:db8:0:100::3"), "accept");
   end();
   assert.equal(newcomers.count, 0);
+});
+
+Deno.test("Newcomers.judge() lets one network begin so many a second only, whoever else comes", () => {
+  const { newcomers, end } = busy({ proven: { burst: 3, perSecond: 1 } });
+  const come = (now: number) => comeAgain(newcomers, HERE.host, now);
+  assert.deepEqual([NOW, NOW, NOW, NOW].map(come), ["accept", "accept", "accept", "full"]);
+  assert.equal(comeAgain(newcomers, "192.0.2.2"), "accept");
+  assert.equal(come(NOW + 1_500), "accept");
+  assert.equal(come(NOW + 1_500), "full");
+  end();
+});
+
+Deno.test("Newcomers.judge() asks a network that begins many where it is, though there is room, and accepts it then", () => {
+  const newcomers = new Newcomers({ ...NEWCOMER_LIMITS, unproven: { burst: 2, perSecond: 1 } });
+  const types = [1, 2, 3].map(() => newcomers.judge(initial(DCID), HERE, NOW).type);
+  assert.deepEqual(types, ["accept", "accept", "retry"]);
+  // Somebody may have pretended to be there: it is not kept out.
+  assert.equal(comeAgain(newcomers, HERE.host), "accept");
+  assert.equal(newcomers.judge(initial(DCID), addressOf("192.0.2.2", 1), NOW).type, "accept");
+});
+
+Deno.test("Newcomers.judge() makes room at the cost of the network that has most", () => {
+  const newcomers = new Newcomers({ ...NEWCOMER_LIMITS, freely: 0, most: 4 });
+  const gone: string[] = [];
+  const begin = (host: string, name: string) => newcomers.begin(host, () => gone.push(name), NOW);
+  const ends = ["a", "b", "c"].map((name) => begin("192.0.2.1", name));
+  ends.push(begin("192.0.2.2", "d"));
+  assert.equal(comeAgain(newcomers, "192.0.2.3"), "accept");
+  assert.deepEqual(gone, ["a"]);
+  ends.push(begin("192.0.2.3", "e"));
+  // That network itself gets no more than it has, nor does one that would have as many.
+  assert.equal(comeAgain(newcomers, "192.0.2.1"), "full");
+  assert.equal(comeAgain(newcomers, "192.0.2.2"), "full");
+  assert.deepEqual(gone, ["a"]);
+  for (const end of ends) end();
+  assert.equal(newcomers.count, 0);
+});
+
+Deno.test("Newcomers.judge() makes room at the cost of the oldest where each network has one, but of no young one", () => {
+  const newcomers = new Newcomers({ ...NEWCOMER_LIMITS, freely: 0, most: 3 });
+  const gone: number[] = [];
+  const ends = [1, 2, 3].map((i) =>
+    newcomers.begin(`192.0.2.${i}`, () => gone.push(i), NOW + i * 100)
+  );
+  assert.equal(comeAgain(newcomers, "192.0.2.9", NOW + 1_000), "full");
+  assert.equal(comeAgain(newcomers, "192.0.2.9", NOW + 1_200), "accept");
+  assert.deepEqual(gone, [1]);
+  for (const end of ends) end();
+  assert.equal(newcomers.count, 0);
+});
+
+Deno.test("Newcomers.judge() answers a flood from 100,000 addresses with Retry, and remembers none of them", () => {
+  const newcomers = new Newcomers();
+  const ends: (() => void)[] = [];
+  const seen = { accept: 0, retry: 0, drop: 0 };
+  const packet = initial(DCID);
+  for (let i = 0; i < 100_000; i++) {
+    const host = i % 2 === 0
+      ? `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`
+      : `2001:db8:${(i >> 8).toString(16)}:${((i & 255) << 8).toString(16)}::1`;
+    const { type } = newcomers.judge(packet, addressOf(host, 1 + i % 60_000), NOW + i / 20);
+    seen[type]++;
+    if (type === "accept") ends.push(newcomers.begin(host, () => {}, NOW));
+  }
+  assert.deepEqual(seen, { accept: 64, retry: 99_936, drop: 0 });
+  assert.equal(newcomers.count, 64);
+  assert.equal(comeAgain(newcomers, HERE.host), "accept");
+  for (const end of ends) end();
 });
 
 Deno.test("Newcomers.begin() ends what takes too long", async () => {
   const newcomers = new Newcomers({ ...NEWCOMER_LIMITS, timeoutMs: 1 });
   await new Promise<void>((late) => newcomers.begin(HERE.host, late));
   assert.equal(newcomers.count, 0);
+});
+
+Deno.test("Newcomers.judge() lets who was asked to come again go on as such, though there is room for anybody by then", () => {
+  const { newcomers, end } = busy();
+  const verdict = newcomers.judge(initial(DCID), HERE, NOW);
+  assert.ok(verdict.type === "retry");
+  end();
+  const { id, token } = readRetry(verdict.datagram);
+  // The client ends the connection where the server's parameters do not name both ids (RFC 9000 §7.3).
+  assert.deepEqual(newcomers.judge(initial(id, token), HERE, NOW), {
+    type: "accept",
+    retried: { id, original: DCID },
+  });
 });
 
 Deno.test("QuicEndpoint lets in who shows where it is", async () => {

@@ -3,7 +3,7 @@
  * @module
  */
 import ipaddr from "ipaddr.js";
-import type { Millis } from "../core/mod.ts";
+import type { Millis } from "./clock.ts";
 
 /** How much, how fast, and for how many. */
 export interface RateLimitOptions {
@@ -20,7 +20,7 @@ interface Bucket {
   at: Millis;
 }
 
-/** Counts requests by address. An IPv6 network of 64 bits counts as one address, as one machine may have all of it. */
+/** Counts requests by {@linkcode prefixOf}. */
 export class RateLimit {
   #options: RateLimitOptions;
   #buckets = new Map<string, Bucket>();
@@ -59,10 +59,14 @@ export class RateLimit {
   }
 }
 
-/** The address, or for IPv6 its first 64 bits. */
-function prefixOf(host: string): string {
+/**
+ * Whose an address is, as far as one can tell: IPv4 addresses one by one, IPv6 by their first 56 bits, as that much is what a home
+ * or a rented machine commonly gets (RIPE-690), and may use as it likes. Total.
+ */
+export function prefixOf(host: string): string {
   if (!host.includes(":") || !ipaddr.IPv6.isValid(host)) return host;
   const address = ipaddr.IPv6.parse(host);
   if (address.isIPv4MappedAddress()) return address.toIPv4Address().toString();
-  return address.parts.slice(0, 4).map((part) => part.toString(16)).join(":") + "::/64";
+  const [a, b, c, d] = address.parts as [number, number, number, number];
+  return `${[a, b, c, d & 0xff00].map((part) => part.toString(16)).join(":")}::/56`;
 }

@@ -1,6 +1,6 @@
 import { equal, ok } from "node:assert/strict";
 import fc from "fast-check";
-import { RateLimit } from "../../src/relay/rate_limit.ts";
+import { RateLimit } from "../../src/core/rate_limit.ts";
 
 const OPTIONS = { burst: 3, perSecond: 1, maxEntries: 2 };
 
@@ -14,11 +14,12 @@ Deno.test("RateLimit.take() allows the burst, then the rate", () => {
   ok(limit.take("192.0.2.2", 1100));
 });
 
-Deno.test("RateLimit.take() counts 64 bits of IPv6 as one, and mapped IPv4 as IPv4", () => {
+Deno.test("RateLimit.take() counts 56 bits of IPv6 as one, and mapped IPv4 as IPv4", () => {
   const limit = new RateLimit(OPTIONS);
   for (let i = 0; i < 3; i++) ok(limit.take(`2001:db8::${i}`, 0));
   ok(!limit.take("2001:db8::ffff:1", 0));
-  ok(limit.take("2001:db8:0:1::1", 0));
+  ok(!limit.take("2001:db8:0:ff::1", 0));
+  ok(limit.take("2001:db8:0:100::1", 0));
   for (let i = 0; i < 3; i++) limit.take("::ffff:192.0.2.1", 0);
   ok(!limit.take("192.0.2.1", 0));
 });
