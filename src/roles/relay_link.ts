@@ -31,6 +31,7 @@ import { RelayDoubt } from "./relay_doubt.ts";
 import type { RelayLinkOptions } from "./relay_link_options.ts";
 import { socketEgress } from "./socket_egress.ts";
 import type { EarlyDataState, RelayLinkStatus } from "./status.ts";
+import { warmUp } from "./warm_up.ts";
 
 /** Seconds to wait after the relay has told us to go away, so that two machines with one identity do not chase each other. */
 const REFUSED_DELAY_MS = 15_000;
@@ -246,6 +247,7 @@ export class RelayLink {
     this.#begin({ attempt, connection, address, early: true, issuedAt: back.issuedAt });
     // To begin asking takes some milliseconds of computing: the hello goes first.
     this.sendNow();
+    if (this.#options.kind === "connector") setTimeout(warmUp, 1);
     const { observe } = back;
     if (!observe) return;
     // An agent asks where it is seen before it lets applications in; a connector's answers would come with its welcome, and before it.
