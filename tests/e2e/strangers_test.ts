@@ -12,9 +12,10 @@ import {
   serverNameOf,
 } from "../../src/identity/mod.ts";
 import { openRelayState } from "../../src/relay/state.ts";
+import type { RelayStatus } from "../../src/roles/status.ts";
 import { createTestNetwork } from "../helpers/test_network.ts";
 import { clientConfig, RawClient } from "./raw_client.ts";
-import { eventually, freePort } from "./scene.ts";
+import { eventually, freePort, inScene } from "./scene.ts";
 import { exchange, Stage, startLineEcho, writeAll } from "./stage.ts";
 
 /** The CA of the stage's relay, as whoever has stolen it would use it. */
@@ -209,4 +210,40 @@ Deno.test("a grant that is taken back ends its live flows within two seconds, an
   await alice.logs(/Cannot open flow to \\"ssh\\" as agent \\"alice\\" is not granted it/);
   liveWeb.close();
   liveSsh.close();
+});
+
+Deno.test("a revoked agent that hears nothing loses its flow at the connector, and its place at the relay, within two seconds", async () => {
+  await inScene(async (scene) => {
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    scene.atEnd(() => listener.close());
+    const relay = await scene.startRelay();
+    const home = await scene.invite(relay, "connector", "home", ["web"]);
+    const alice = await scene.invite(relay, "agent", "alice", ["web"]);
+    const { port } = listener.addr as Deno.NetAddr;
+    await scene.startConnector({ invite: home, services: [`web=127.0.0.1:${port}`] }).ready();
+    const agent = scene.startAgent({ invite: alice, services: ["web"] });
+    await agent.process.ready();
+    using application = await Deno.connect({ hostname: "127.0.0.1", port: agent.ports["web"]! });
+    await writeAll(application, new TextEncoder().encode("hello\n"));
+    using served = await listener.accept();
+    const buffer = new Uint8Array(1024);
+    assert.equal(await served.read(buffer), 6);
+    agent.process.signal("SIGSTOP");
+    try {
+      const revoked = await scene.postern(["revoke", "--state", relay.state, "agent", "alice"]);
+      const since = Date.now();
+      assert.equal(revoked.code, 0, revoked.stderr);
+      const end = await served.read(buffer).then(
+        (n) => n === null ? "an end" : "bytes",
+        (e) => e.name,
+      );
+      assert.equal(end, "ConnectionReset");
+      const { clients, tunnels } = await scene.status(relay.state) as unknown as RelayStatus;
+      assert.ok(Date.now() - since < 2_000, `it took ${Date.now() - since} ms`);
+      assert.deepEqual(clients.map(({ name }) => name), ["home"]);
+      assert.deepEqual(tunnels, []);
+    } finally {
+      agent.process.signal("SIGCONT");
+    }
+  });
 });
