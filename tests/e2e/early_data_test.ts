@@ -5,7 +5,9 @@
  */
 import assert from "node:assert/strict";
 import type { RelayStatus } from "../../src/roles/status.ts";
+import { NEWCOMER_LIMITS } from "../../src/quic/mod.ts";
 import { EarlyScene } from "./early_scene.ts";
+import { firstPacket } from "./first_packet.ts";
 import type { HeldDatagram } from "./wire_tap.ts";
 
 const HOUR = 3_600_000;
@@ -57,6 +59,21 @@ Deno.test("a connector and an agent come back early to a relay that was restarte
     assert.equal(status.relay.earlyData, "accepted");
     await scene.comeBack();
     assert.deepEqual(await scene.early(), { relay: "accepted", tunnel: "accepted" });
+  });
+});
+
+Deno.test("an agent comes back early, for one round trip more, to a relay that asks everybody where they are", async () => {
+  await using scene = await EarlyScene.afterFirstVisit();
+  await play(scene, async () => {
+    const to = { transport: "udp", hostname: "127.0.0.1", port: scene.stage.port } as const;
+    const stranger = Deno.listenDatagram({ ...to, port: 0 });
+    for (let i = 0; i < NEWCOMER_LIMITS.freely + 10; i++) await stranger.send(firstPacket(), to);
+    const [answer] = await stranger.receive();
+    stranger.close();
+    assert.equal(answer[0]! & 0xf0, 0xf0, "a Retry");
+    await scene.comeBack();
+    assert.deepEqual(await scene.early(), { relay: "accepted", tunnel: "accepted" });
+    await scene.ask();
   });
 });
 

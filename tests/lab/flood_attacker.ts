@@ -8,6 +8,7 @@
 import { addressOf } from "../../src/core/mod.ts";
 import { ALPN_CONTROL, createQuicConfig } from "../../src/quic/mod.ts";
 import { EngineConnection } from "../../src/quic/engine.ts";
+import { firstPacket } from "../e2e/first_packet.ts";
 import { createTestNetwork } from "../helpers/test_network.ts";
 import { testSettings } from "../quic/pair.ts";
 
@@ -25,17 +26,6 @@ const until = Date.now() + 1_000 * Number(seconds);
 
 function socketAt(hostname: string): Deno.DatagramConn {
   return Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
-}
-
-/** Looks like a client's first packet as far as anybody can see without keys; never the same twice. */
-function firstPacket(): Uint8Array {
-  const packet = new Uint8Array(1_200);
-  crypto.getRandomValues(packet.subarray(0, 40));
-  packet.set([0xc3, 0, 0, 0, 1, 8]);
-  packet[14] = 8;
-  // No token; the rest of the datagram is its payload.
-  packet.set([0, 0x44, 0x98], 23);
-  return packet;
 }
 
 async function flood(): Promise<void> {
