@@ -219,3 +219,17 @@ Deno.test("QuicEndpoint lets in who shows where it is", async () => {
   while (pair.serverEnd.handshakes > 0) await new Promise((resolve) => setTimeout(resolve, 1));
   pair.close();
 });
+
+Deno.test("QuicEndpoint lets in who comes again when the load has passed", async () => {
+  const limits = { ...NEWCOMER_LIMITS, freely: 0 };
+  const pair = await createPair({
+    newcomers: limits,
+    deliver: (toServer) => {
+      if (!toServer) limits.freely = NEWCOMER_LIMITS.freely;
+      return true;
+    },
+  });
+  await pair.established;
+  assert.equal(pair.serverEnd.counters.retried, 1);
+  pair.close();
+});
