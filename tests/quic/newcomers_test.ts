@@ -231,5 +231,10 @@ Deno.test("QuicEndpoint lets in who comes again when the load has passed", async
   });
   await pair.established;
   assert.equal(pair.serverEnd.counters.retried, 1);
+  // A client that misses its Retry in the server's parameters calls the handshake done, and ends the connection.
+  while (pair.serverEnd.handshakes > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(pair.client.closed, false);
+  assert.ok(pair.client.openStream());
   pair.close();
 });
