@@ -9,6 +9,10 @@ export interface BenchOptions {
   readonly quick: boolean;
   /** Tells the person who waits what is being done; goes to stderr. */
   readonly say: (line: string) => void;
+  /** Only rows whose name has this in it, where a benchmark knows rows. @default all */
+  readonly only?: string;
+  /** Runs of a row, where a benchmark counts them. @default its own number */
+  readonly runs?: number;
 }
 
 /** A cell; null where it was not measured. */

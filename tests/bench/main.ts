@@ -1,5 +1,5 @@
 /**
- * Measures Postern beside its peers: `deno task bench [-- NAME...] [--json] [--quick]`.
+ * Measures Postern beside its peers: `deno task bench [-- NAME...] [--json] [--quick] [--only TEXT] [--runs N]`.
  *
  * Tables go to stdout; with `--json` one document does. What is being done goes to stderr.
  * @module
@@ -7,7 +7,13 @@
 import { cpus, release } from "node:os";
 import { parseArgs } from "node:util";
 import { VERSION } from "../../src/core/version.ts";
-import { type Benchmark, formatTable, type Table, tableToJson } from "./benchmark.ts";
+import {
+  type Benchmark,
+  type BenchOptions,
+  formatTable,
+  type Table,
+  tableToJson,
+} from "./benchmark.ts";
 import { matrixBenchmark } from "./matrix.ts";
 import { pathsBenchmark } from "./paths.ts";
 import { herdBenchmark } from "./herd.ts";
@@ -22,9 +28,12 @@ const BENCHMARKS: readonly Benchmark[] = [
   matrixBenchmark,
 ];
 
-const HELP = `deno task bench [-- NAME...] [--json] [--quick]
+const HELP = `deno task bench [-- NAME...] [--json] [--quick] [--only TEXT] [--runs N]
 
 ${BENCHMARKS.map(({ name, about }) => `  ${name.padEnd(8)} ${about}`).join("\n")}
+
+  --only TEXT   rows of "paths" whose name has TEXT in it
+  --runs N      runs of each row of "paths" (20, with --quick 5)
 `;
 
 async function main(): Promise<number> {
@@ -35,6 +44,8 @@ async function main(): Promise<number> {
     options: {
       json: { type: "boolean", default: false },
       quick: { type: "boolean", default: false },
+      only: { type: "string" },
+      runs: { type: "string" },
       help: { type: "boolean", short: "h", default: false },
     },
   });
@@ -48,14 +59,24 @@ async function main(): Promise<number> {
     console.error(`Cannot run "${unknown}" as there is no such benchmark; there are: ${names}`);
     return 2;
   }
-  const say = (line: string) => console.error(line);
+  const { quick, only, runs } = values;
+  if (runs !== undefined && !/^[1-9][0-9]{0,3}$/.test(runs)) {
+    console.error(`Cannot run "${runs}" times as it is no number from 1 to 9999`);
+    return 2;
+  }
+  const options: BenchOptions = {
+    quick,
+    say: (line) => console.error(line),
+    ...(only === undefined ? {} : { only }),
+    ...(runs === undefined ? {} : { runs: Number(runs) }),
+  };
   const wanted = BENCHMARKS.filter(({ name }) =>
     positionals.length === 0 || positionals.includes(name)
   );
   const results: { name: string; tables: readonly Table[] }[] = [];
   for (const bench of wanted) {
-    say(`# ${bench.name}: ${bench.about}`);
-    const tables = await bench.run({ quick: values.quick, say });
+    options.say(`# ${bench.name}: ${bench.about}`);
+    const tables = await bench.run(options);
     results.push({ name: bench.name, tables });
     if (!values.json) { for (const table of tables) console.log(`\n${formatTable(table)}`); }
   }
@@ -66,7 +87,7 @@ async function main(): Promise<number> {
       tables: tables.map(tableToJson),
     }));
     const versions = { postern: VERSION, deno: Deno.version.deno };
-    console.log(JSON.stringify({ ...versions, machine, quick: values.quick, benchmarks }, null, 2));
+    console.log(JSON.stringify({ ...versions, machine, quick, benchmarks }, null, 2));
   }
   return 0;
 }

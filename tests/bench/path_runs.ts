@@ -6,7 +6,7 @@
 import type { TunnelStatus } from "../../src/roles/status.ts";
 import type { Lab } from "../lab/lab.ts";
 import { LAB_PORTS, type PosternInLab } from "../lab/postern_in_lab.ts";
-import type { BulkReport, PulseReport } from "./pulse.ts";
+import type { BulkReport, Pulse, PulseReport } from "./pulse.ts";
 
 /** The traffic's program. */
 export const PULSE_PROGRAM = new URL("pulse.ts", import.meta.url);
@@ -68,6 +68,8 @@ export interface NewTunnel {
   readonly directMs: number | null;
   /** The first byte that the service got over the direct path, as its time on the way shows. */
   readonly firstByteMs: number | null;
+  /** The first byte that the service got of those sent after the agent had moved. */
+  readonly movedByteMs: number | null;
   readonly whyRelayed: string | null;
 }
 
@@ -91,12 +93,18 @@ export async function newTunnel(
   await sleep(SETTLE_MS);
   const { asked, pulses } = await runPulses(postern.lab, watchMs);
   const tunnel = await agentTunnel(postern);
-  const direct = pulses.filter(([sent, arrived]) => arrived - sent < (directBelowMs ?? 0));
-  const first = Math.min(...direct.map(([, arrived]) => arrived));
+  const since = (some: readonly Pulse[]) => {
+    const first = Math.min(...some.map(([, arrived]) => arrived));
+    return first === Infinity ? null : first - asked;
+  };
+  const movedAt = pathChangeAt(postern, "direct", asked) ?? Infinity;
   return {
     openMs: tunnel?.openedMs ?? null,
     directMs: tunnel?.directAfterMs ?? null,
-    firstByteMs: first === Infinity ? null : first - asked,
+    firstByteMs: since(
+      pulses.filter(([sent, arrived]) => arrived - sent < (directBelowMs ?? 0)),
+    ),
+    movedByteMs: since(pulses.filter(([sent]) => sent >= movedAt)),
     whyRelayed: tunnel?.whyRelayed ?? null,
   };
 }
