@@ -88,6 +88,11 @@ export function carriesHere(pair: Pair, now: Millis): boolean {
   return now - pair.carriedAt <= PROOF_MS;
 }
 
+/** Has an authentic packet come from there lately? */
+export function isHeard(pair: Pair, now: Millis): boolean {
+  return now - pair.heardAt <= PROOF_MS;
+}
+
 /** Are both directions proven, both lately? */
 export function isProven(pair: Pair, now: Millis): boolean {
   return carriesHere(pair, now) && now - pair.answeredAt <= PROOF_MS;

@@ -32,6 +32,7 @@ import {
   checkAgain,
   forgetProofs,
   freshlyValid,
+  isHeard,
   isProven,
   NEVER,
   type Pair,
@@ -152,8 +153,10 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
     if (this.#remote && offer.generation <= this.#remote.generation) return;
     this.#remote = offer;
     const offered = new Set(offer.candidates.map(({ address }) => address.key));
-    this.#pairs.retain(({ path, kind, check }) =>
-      check.name === "valid" || kind === "peer-reflexive" || offered.has(path.remote.key)
+    // Where the other end has been heard it is, whatever it says: what is being proven must not be thrown away.
+    this.#pairs.retain((pair) =>
+      pair.check.name === "valid" || pair.kind === "peer-reflexive" || isHeard(pair, now) ||
+      offered.has(pair.path.remote.key)
     );
     this.#restart(now);
   }

@@ -29,6 +29,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   }
 }
 
+/** Without a tunnel for this long after its start, in milliseconds, an agent has time to get ready for its first one. */
+const IDLE_MS = 500;
+
 async function run(options: AgentOptions, admin: AdminServer | undefined): Promise<void> {
   const { log, say, signal } = options;
   const cell: { output?: (output: ClientOutput) => void } = {};
@@ -68,6 +71,7 @@ async function run(options: AgentOptions, admin: AdminServer | undefined): Promi
           log.warn("service is out of reach", { service, reason: messageOf(error) })
         );
       }
+      client.rehearse(IDLE_MS, () => pool.tunnels.length === 0);
     };
     cell.output = (output) => {
       pool.output(output);

@@ -26,6 +26,7 @@ import type { TicketKey } from "../zero_rtt/mod.ts";
 import { EarlyGate } from "./early_gate.ts";
 import { TicketBook } from "./ticket_book.ts";
 import { distrust, type ExpectedPeer } from "./peer_trust.ts";
+import { rehearse } from "./rehearsal.ts";
 import { RelayLink } from "./relay_link.ts";
 import { RelayTicket } from "./relay_ticket.ts";
 import { explainRelayed } from "./relayed_reason.ts";
@@ -253,6 +254,20 @@ export class Client {
       earlyData: this.earlyData,
       ...(this.#ticketKey ? { ticketKey: this.#ticketKey } : {}),
     });
+  }
+
+  /**
+   * Plays a tunnel with itself after `delayMs`, so that the first real one finds this process warm; not where one was faster, as
+   * `idle` then says.
+   */
+  rehearse(delayMs: number, idle: () => boolean): void {
+    const { signal } = this.#over;
+    setTimeout(async () => {
+      if (signal.aborted || !idle()) return;
+      const { clock, noDirect } = this;
+      const { direct, ms } = await rehearse({ config: this.tunnelConfig, clock, noDirect, signal });
+      this.log.debug("ready for the first tunnel", { direct, ms: Math.round(ms) });
+    }, delayMs);
   }
 
   /** Is the other end of a tunnel who it should be? Answers why not. See {@linkcode distrust}. */

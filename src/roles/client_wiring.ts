@@ -51,12 +51,19 @@ export interface ObserverFacts {
   readonly key: ObserveKey;
 }
 
+/** What the wiring needs of the link to the relay. */
+export interface WiringLink
+  extends
+    Pick<RelayLink, "address" | "addresses" | "tell" | "poke" | "networkChanged" | "unknownThere"> {
+  status(): Pick<ReturnType<RelayLink["status"]>, "rttMs">;
+}
+
 /** What the wiring joins. */
 export interface ClientWiringOptions {
   readonly kind: "connector" | "agent";
   readonly sockets: DualSockets;
   readonly endpoint: QuicEndpoint;
-  readonly link: () => RelayLink;
+  readonly link: () => WiringLink;
   readonly flows: FlowLedger;
   readonly clock: Clock;
   readonly log: Logger;

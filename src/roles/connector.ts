@@ -111,6 +111,7 @@ class Connector {
     });
     say(`connector "${this.#client.name}" ready: offers ${offers.join(", ")}`);
     say(`next, at the relay: postern invite agent NAME --allow ${services[0]}`);
+    this.#client.rehearse(0, () => this.#tunnels.size === 0);
   }
 
   #incoming(incoming: RelayMessageOf<"incoming">): void {

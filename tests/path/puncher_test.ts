@@ -340,3 +340,17 @@ Deno.test("Puncher does open its own packets at the other end only", () => {
     .flatMap((output) => output.type === "send" ? [output.datagram] : []);
   assert.deepEqual(ours.open(datagram!), { type: "refused", reason: "reflected" });
 });
+
+Deno.test("Puncher.handle() does not give up a way that is being proven because a newer offer leaves it out", () => {
+  const puncher = create();
+  const [asked] = probesIn(tell(puncher, { type: "remote", offer: offer() }, 0), theirs);
+  tell(puncher, { type: "probe", probe: freshProbe(BASE), socket: 0, from: PEER }, 10);
+  const elsewhere = { kind: "host", address: STRANGER } as const;
+  tell(puncher, { type: "remote", offer: offer([elsewhere] as never) }, 20);
+  const proven = tell(
+    puncher,
+    { type: "reply", reply: replyTo(asked!), socket: 0, from: PEER },
+    30,
+  );
+  assert.ok(proven.some(({ type }) => type === "validated"));
+});
