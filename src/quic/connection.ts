@@ -45,6 +45,8 @@ export class QuicConnection {
   readonly #sender: PacketSender;
   readonly #timer: EngineTimer;
   readonly #left: LeftPaths;
+  /** Connection ids of the peer's that no path uses. */
+  #spareIds = 0;
   /** Connection ids that the peer shall hold of ours; grows with each path that has used one up. */
   #idsWanted = FIRST_IDS;
   #established = false;
@@ -301,6 +303,9 @@ export class QuicConnection {
     for (let id = native.retiredScidNext(); id; id = native.retiredScidNext()) {
       this.#host.retire(this, id);
     }
+    const before = this.#spareIds;
+    this.#spareIds = native.availableDcids();
+    if (this.#spareIds > before) this.#handler.idsGiven?.();
   }
 
   /** Something may have become possible without a packet: a timer that declares packets lost makes room for writers. */

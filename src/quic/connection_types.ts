@@ -41,6 +41,8 @@ export interface ConnectionHandler {
   datagram?(data: Uint8Array): void;
   /** Something happened to a path: validated, migrated, new. */
   path?(event: NativePathEvent): void;
+  /** The peer has given more connection ids: a new path may be probed. */
+  idsGiven?(): void;
   /** It is over; called once. */
   closed?(reason: CloseReason): void;
 }

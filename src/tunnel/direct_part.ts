@@ -72,6 +72,8 @@ export interface TunnelDirect {
   stop(): void;
   message(message: TunnelMessage): void;
   pathEvent(event: NativePathEvent): void;
+  /** The other end has given connection ids for more paths. */
+  idsGiven(): void;
   datagram(socket: SocketId, from: Address, datagram: Uint8Array): void;
   /** What came sealed and is no QUIC packet. */
   sealedDatagram(datagram: Uint8Array): void;

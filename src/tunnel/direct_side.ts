@@ -189,6 +189,10 @@ export class DirectSide implements TunnelDirect {
     }
   }
 
+  idsGiven(): void {
+    this.#mover?.idsGiven();
+  }
+
   stop(): void {
     this.#offers.stop();
     this.#watch.stop();

@@ -28,9 +28,9 @@ export interface PathEnds {
 
 /**
  * A new path needs a spare connection id of the other end's, which comes with the end of the handshake, maybe a moment after the
- * path was proven: try again this often, in milliseconds.
+ * path was proven. It is tried again then; and this often, in milliseconds, should anything else have been in the way.
  */
-const START_RETRY = 4;
+const START_RETRY = 10;
 /** Between challenges, in milliseconds: more than most round trips, and then more and more. */
 const FIRST_RETRY = 60;
 const RETRY_GROWTH = 1.5;
@@ -49,7 +49,9 @@ export interface PathMoverOptions {
 /** The agent's: moves the tunnel to one path after the other, the newest wish wins. */
 export class PathMover {
   readonly #options: PathMoverOptions;
-  #wish: { readonly ends: PathEnds; readonly until: number; wait: number } | undefined;
+  #wish:
+    | { readonly ends: PathEnds; readonly until: number; wait: number; asked: boolean }
+    | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: PathMoverOptions) {
@@ -58,8 +60,14 @@ export class PathMover {
 
   /** Moves the tunnel there, at once where QUIC knows the path, else when QUIC has validated it. */
   moveTo(ends: PathEnds): void {
-    this.#wish = { ends, until: performance.now() + PATIENCE, wait: FIRST_RETRY };
+    const until = performance.now() + PATIENCE;
+    this.#wish = { ends, until, wait: FIRST_RETRY, asked: false };
     this.#try();
+  }
+
+  /** What a new path needs may be there now. */
+  idsGiven(): void {
+    if (this.#wish?.asked === false) this.#try();
   }
 
   /** QUIC tells of a path. */
@@ -92,6 +100,7 @@ export class PathMover {
     if (!known && probePath(connection, ends.local, ends.peer)) {
       wait = wish.wait;
       wish.wait *= RETRY_GROWTH;
+      wish.asked = true;
     }
     this.#timer = setTimeout(() => this.#try(), wait);
   }

@@ -116,6 +116,7 @@ export class Tunnel {
       // Before the other end is believed its packets are lost, as packets may be.
       datagram: (data) => cell.tunnel!.#live && cell.tunnel!.mux.datagram(data),
       path: (event) => cell.tunnel!.#path(event),
+      idsGiven: () => cell.tunnel!.direct?.idsGiven(),
       closed: (reason) => cell.tunnel!.#closed(reason),
     };
   }
