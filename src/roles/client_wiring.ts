@@ -167,6 +167,11 @@ export class ClientWiring {
   #expect(tunnelId: string, addresses: readonly Address[]): void {
     this.router.expect(tunnelId, addresses);
     if (this.#options.kind !== "connector") return;
+    // Where the tunnel's first packet is here already, the answer to it goes first: it opens the NAT as well.
+    setTimeout(() => this.#knock(tunnelId, addresses));
+  }
+
+  #knock(tunnelId: string, addresses: readonly Address[]): void {
     const knock = makeKnock(tunnelId, { mac: hmac, random: randomBytes });
     const { allowLoopback } = this.paths;
     for (const address of addresses) {
@@ -197,7 +202,8 @@ export class ClientWiring {
     const [from, to] = kind === "agent"
       ? [RELAYED_CONNECTOR, RELAYED_AGENT]
       : [RELAYED_AGENT, RELAYED_CONNECTOR];
-    this.router.add(tunnel.id, (packet) => {
+    this.router.add(tunnel.id, (packet, straight) => {
+      if (straight) tunnel.direct?.heardStraight(straight);
       if (packet[0]! < FIRST_QUIC_BYTE) tunnel.direct?.sealedDatagram(packet);
       else endpoint.deliver(tunnel.connection, packet, from, to);
     });

@@ -72,6 +72,8 @@ export interface TunnelDirect {
   stop(): void;
   message(message: TunnelMessage): void;
   pathEvent(event: NativePathEvent): void;
+  /** One of the tunnel's packets came straight from where the relay sees the other end. */
+  heardStraight(from: Address): void;
   /** The other end has given connection ids for more paths. */
   idsGiven(): void;
   datagram(socket: SocketId, from: Address, datagram: Uint8Array): void;

@@ -22,6 +22,7 @@ import {
   type DirectPath,
   encodeOffer,
   isUsable,
+  P2P_SOCKET,
   type PathOffer,
   ProbeCodec,
   type SocketId,
@@ -62,6 +63,8 @@ export class DirectSide implements TunnelDirect {
   readonly #offers = new HeadStart<Offer>((offer) => this.#offered(offer));
   #peerOffer: PathOffer | undefined;
   #peerDisabled = false;
+  /** Where the other end's packets came from past the relay, until that was made use of. */
+  #straight: Address | undefined;
   #guessSockets: SocketId[] = [];
   #mover: PathMover | undefined;
   #follower: PathFollower | undefined;
@@ -189,7 +192,22 @@ export class DirectSide implements TunnelDirect {
     }
   }
 
+  heardStraight(from: Address): void {
+    this.#straight = from;
+  }
+
+  /**
+   * With these a path may be challenged. Where the handshake's own packets came straight that path will very likely be proven
+   * in a moment, so QUIC asks meanwhile; the tunnel moves when it is. Not after an early start: there ids come before the other
+   * end answers challenges.
+   */
   idsGiven(): void {
+    const from = this.#straight;
+    this.#straight = undefined;
+    const socket = this.#options.sockets.get(P2P_SOCKET);
+    if (from && socket && !this.#tunnel.connection.resumed) {
+      this.#mover?.expect({ local: socket.local, peer: from });
+    }
     this.#mover?.idsGiven();
   }
 

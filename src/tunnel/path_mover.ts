@@ -37,6 +37,12 @@ const RETRY_GROWTH = 1.5;
 /** A path that QUIC has not validated within this time carries our probes but not QUIC, in milliseconds. */
 const PATIENCE = 1_500;
 
+/** A challenge sent when the wish to move was not there yet. */
+interface Asked {
+  readonly ends: PathEnds;
+  readonly at: number;
+}
+
 /** What a mover needs. */
 export interface PathMoverOptions {
   readonly connection: QuicConnection;
@@ -53,6 +59,7 @@ export class PathMover {
     | { readonly ends: PathEnds; readonly until: number; wait: number; asked: boolean }
     | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #asked: Asked | undefined;
 
   constructor(options: PathMoverOptions) {
     this.#options = options;
@@ -60,9 +67,24 @@ export class PathMover {
 
   /** Moves the tunnel there, at once where QUIC knows the path, else when QUIC has validated it. */
   moveTo(ends: PathEnds): void {
-    const until = performance.now() + PATIENCE;
-    this.#wish = { ends, until, wait: FIRST_RETRY, asked: false };
-    this.#try();
+    const now = performance.now();
+    this.#wish = { ends, until: now + PATIENCE, wait: FIRST_RETRY, asked: false };
+    const asked = this.#asked;
+    this.#asked = undefined;
+    const { local, peer } = ends;
+    const rest = asked && isSame(asked.ends, ends) ? asked.at + FIRST_RETRY - now : 0;
+    if (rest <= 0 || isPathValidated(this.#options.connection, local, peer)) return this.#try();
+    // The answer is on its way.
+    this.#wish.asked = true;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#try(), rest);
+  }
+
+  /** The tunnel will likely move there: lets QUIC ask already. Once is enough, and nothing follows from it. */
+  expect(ends: PathEnds): void {
+    if (this.#wish || this.#asked) return;
+    if (!probePath(this.#options.connection, ends.local, ends.peer)) return;
+    this.#asked = { ends, at: performance.now() };
   }
 
   /** What a new path needs may be there now. */
@@ -104,6 +126,10 @@ export class PathMover {
     }
     this.#timer = setTimeout(() => this.#try(), wait);
   }
+}
+
+function isSame(a: PathEnds, b: PathEnds): boolean {
+  return a.local.key === b.local.key && a.peer.key === b.peer.key;
 }
 
 /** The connector's: it follows the agent, and helps QUIC to validate the paths that the agent comes on. */

@@ -5,8 +5,8 @@
 import { type Address, fromHex, toHex, WaitingRoom } from "../core/mod.ts";
 import { SEALED_OVERHEAD, tunnelKey, tunnelTail } from "./sealed.ts";
 
-/** Takes what was inside a sealed datagram. */
-export type SealedSink = (packet: Uint8Array) => void;
+/** Takes what was inside a sealed datagram; `from`: where it came from, past the relay. */
+export type SealedSink = (packet: Uint8Array, from?: Address) => void;
 
 /** Why sealed datagrams were dropped. */
 export interface SealedDrops {
@@ -62,7 +62,7 @@ export class SealedRouter {
         this.dropped.wrongSource++;
         continue;
       }
-      entry.sink(data.subarray(offset + SEALED_OVERHEAD, end));
+      entry.sink(data.subarray(offset + SEALED_OVERHEAD, end), from);
     }
   }
 
