@@ -20,6 +20,8 @@ import type { TrainBuilder } from "./train_builder.ts";
 export interface ConnectionHost {
   /** Packets may want to leave. */
   wake(connection: QuicConnection): void;
+  /** Packets leave at once. */
+  sendNow(connection: QuicConnection): void;
   /** Gives the connection one more id that the peer may use. */
   register(connection: QuicConnection): Uint8Array;
   retire(connection: QuicConnection, id: Uint8Array): void;
@@ -195,6 +197,16 @@ export class QuicConnection {
     this.#host.wake(this);
   }
 
+  /**
+   * What there is to say leaves at once, and not behind whatever else this turn of the event loop still does: for the last word
+   * of a handshake, which the other end waits for.
+   */
+  hurry(): void {
+    if (this.closed) return;
+    this.#processIds();
+    this.#host.sendNow(this);
+  }
+
   // --- for the endpoint ---
 
   /** One packet came. Never throws: what the engine refuses is the network's noise. */
@@ -221,6 +233,7 @@ export class QuicConnection {
     if (!this.#established && native.isEstablished()) {
       this.#established = true;
       this.#handler.established?.();
+      if (this.#closed) return;
     }
     if (this.#handler.path || this.#established) this.#processPaths();
     // A server may hand out ids as soon as it may speak at all, so that the client can move that much sooner.

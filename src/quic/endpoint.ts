@@ -238,6 +238,7 @@ export class QuicEndpoint implements ConnectionHost {
   sendNow(connection: QuicConnection): void {
     const budget = PACKETS_PER_TURN - this.#madeThisTurn;
     if (budget > 0) this.#madeThisTurn += connection.flush(this.#builder, budget);
+    this.#nextTurn();
   }
 
   register(connection: QuicConnection): Uint8Array {

@@ -307,7 +307,8 @@ export class Client {
       },
       services: parts.services,
       endpoints: parts.endpoints,
-      tunnels: parts.tunnels.map((tunnel) =>
+      // One that was closed lingers for a while, until what it had to say has surely arrived; nothing runs in it.
+      tunnels: parts.tunnels.filter(({ closed }) => !closed).map((tunnel) =>
         tunnelStatus(tunnel, {
           relay: this.link.address?.key ?? null,
           whyRelayed: (relayed) => explainRelayed(relayed, this.wiring.paths),

@@ -148,6 +148,8 @@ class Stage {
       noDirect,
       guessing: false,
     });
+    // As the relay has told.
+    wiring.paths.v4.observed = p2p.local;
     return { endpoint, wiring, sockets };
   }
 

@@ -270,6 +270,8 @@ export class Tunnel {
   #goLive(): void {
     this.#live = true;
     this.openedMs = performance.now() - this.startedAt;
+    // The agent needs what QUIC has to say now, connection ids among it; what follows here takes a few milliseconds.
+    if (this.end === "connector" && this.#connection.established) this.#connection.hurry();
     if (this.end === "agent") {
       const stream = this.#connection.openStream();
       if (!stream) {

@@ -27,3 +27,29 @@ Deno.test("ConnectionHandler.idsGiven() does tell when a new path may be probed,
     pair.close();
   }
 });
+
+Deno.test("QuicConnection.hurry() does send at once what the other end waits for", async () => {
+  let hurrying = false;
+  let sent = 0;
+  const given = Promise.withResolvers<void>();
+  const pair = await createPathsPair([new TestPath(1)], {
+    client: { idsGiven: () => given.resolve() },
+    server: (server) => ({
+      established: () => {
+        hurrying = true;
+        server.hurry();
+        hurrying = false;
+      },
+    }),
+    change: (datagram, toServer) => {
+      if (!toServer && hurrying) sent++;
+      return datagram;
+    },
+  });
+  try {
+    await given.promise;
+    assert.ok(sent > 0);
+  } finally {
+    pair.close();
+  }
+});
