@@ -134,9 +134,9 @@ class Connector {
       tunnelId,
       (packet) => this.#firstPacket(tunnelId, announced, packet),
     );
-    this.#client.wiring.peerSeen(tunnelId, observed);
-    // The first packet may have been here before the announcement.
-    this.#client.endpoint.batchEnd();
+    // The first packet may have been here before the announcement, and be taken by now.
+    if (announced.tunnel) this.#client.endpoint.batchEnd();
+    else this.#client.wiring.peerSeen(tunnelId, observed);
     // An agent that never comes must not stay in the table.
     setTimeout(() => {
       if (!announced.tunnel && this.#tunnels.get(tunnelId) === announced) this.#forget(tunnelId);

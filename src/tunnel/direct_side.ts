@@ -46,6 +46,9 @@ type Offer = Extract<TunnelMessage, { type: "offer" }>;
 /** Probes kept until their key comes; an agent sends fewer in a round trip, and more would be a stranger's. */
 const MAX_EARLY_PROBES = 24;
 
+/** A tunnel that can be direct is so by then, most often; only then the size of the relayed path's packets matters. */
+const YOUNG_MS = 300;
+
 /** See the module's head. */
 export class DirectSide implements TunnelDirect {
   readonly #tunnel: Tunnel;
@@ -145,7 +148,7 @@ export class DirectSide implements TunnelDirect {
       return;
     }
     const offer = decoded.value;
-    if (!this.#peerOffer) this.#relayedMtu?.useSoon(this.#options.relayRtt ?? 100, MIN_PACKET);
+    if (!this.#peerOffer) this.#searchRelayed(this.#peerDisabled || !this.#paths ? 0 : YOUNG_MS);
     this.#peerOffer = offer;
     if (!this.#peerDisabled) this.#paths?.tell({ type: "remote", offer });
   }
@@ -284,9 +287,9 @@ export class DirectSide implements TunnelDirect {
   }
 
   /** Both ends have the key: find out what the relayed path carries. */
-  #searchRelayed(): void {
+  #searchRelayed(delayMs = 0): void {
     const { relayRtt = 100 } = this.#options;
-    this.#relayedMtu?.use(relayRtt, MIN_PACKET);
+    this.#relayedMtu?.use(relayRtt, MIN_PACKET, delayMs);
   }
 
   #sendOffer(): void {

@@ -40,7 +40,7 @@ export class RelayedMtu {
   readonly #options: RelayedMtuOptions;
   readonly #search: Driver<MtuInput, MtuOutput>;
   readonly #path: DirectPath;
-  #soon: ReturnType<typeof setTimeout> | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: RelayedMtuOptions) {
     this.#options = options;
@@ -52,24 +52,20 @@ export class RelayedMtu {
     );
   }
 
-  /** The tunnel runs over the relay now. `rtt`: in milliseconds, as far as known. */
-  use(rtt: number, proven: number): void {
-    clearTimeout(this.#soon);
-    this.#search.tell({ type: "use", path: this.#path, rtt, proven });
-  }
-
   /**
-   * As {@linkcode RelayedMtu.use}, two round trips from now: a young tunnel mostly runs directly by then, and its first answers
-   * need not wait behind the search.
+   * The tunnel runs over the relay now. `rtt`: in milliseconds, as far as known. Begins after `delayMs`: a young tunnel has
+   * better things to do, and is direct by then if it can be.
    */
-  useSoon(rtt: number, proven: number): void {
-    clearTimeout(this.#soon);
-    this.#soon = setTimeout(() => this.use(rtt, proven), 2 * rtt);
+  use(rtt: number, proven: number, delayMs = 0): void {
+    clearTimeout(this.#timer);
+    const begin = () => this.#search.tell({ type: "use", path: this.#path, rtt, proven });
+    if (delayMs === 0) begin();
+    else this.#timer = setTimeout(begin, delayMs);
   }
 
   /** It does not any more: its size need not be guarded. */
   release(): void {
-    clearTimeout(this.#soon);
+    clearTimeout(this.#timer);
     this.#search.tell({ type: "release" });
   }
 
@@ -89,7 +85,7 @@ export class RelayedMtu {
   }
 
   stop(): void {
-    clearTimeout(this.#soon);
+    clearTimeout(this.#timer);
     this.#search.stop();
   }
 
