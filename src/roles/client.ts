@@ -262,12 +262,13 @@ export class Client {
    */
   rehearse(delayMs: number, idle: () => boolean): void {
     const { signal } = this.#over;
-    setTimeout(async () => {
+    const timer = setTimeout(async () => {
       if (signal.aborted || !idle()) return;
       const { clock, noDirect } = this;
       const { direct, ms } = await rehearse({ config: this.tunnelConfig, clock, noDirect, signal });
       this.log.debug("ready for the first tunnel", { direct, ms: Math.round(ms) });
     }, delayMs);
+    signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
   }
 
   /** Is the other end of a tunnel who it should be? Answers why not. See {@linkcode distrust}. */
