@@ -54,14 +54,15 @@ export interface RehearsalReport {
 /** Plays it. Never throws; whatever does not work in it will say so when it is for real. */
 export async function rehearse(options: RehearsalOptions): Promise<RehearsalReport> {
   const startedAt = performance.now();
-  const stage = new Stage(options);
+  let stage: Stage | undefined;
   let direct = false;
   try {
+    stage = new Stage(options);
     direct = await stage.play();
   } catch {
     // See above.
   } finally {
-    stage.close();
+    stage?.close();
   }
   return { direct, ms: performance.now() - startedAt };
 }
