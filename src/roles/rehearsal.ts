@@ -218,7 +218,7 @@ class Stage {
           egress,
           log: SILENT_LOGGER,
           verify: check,
-          now: () => 0,
+          welcome: () => ({ now: 0, noEarlyServices: [] }),
           accept: () => Promise.resolve(echo()),
           onOpen: (opened) => opened.direct?.start(),
         }, (made) => {

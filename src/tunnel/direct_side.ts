@@ -34,6 +34,7 @@ import { MAX_PACKET, MIN_PACKET, type NativePathEvent } from "../quic/mod.ts";
 import type { DirectSideOptions, PathChange, TunnelDirect } from "./direct_part.ts";
 import { HeadStart } from "./head_start.ts";
 import { PROBE_KEY_BYTES } from "./knock.ts";
+import { PathHistory } from "./path_history.ts";
 import { type PathEnds, PathFollower, PathMover } from "./path_mover.ts";
 import { RelayedMtu } from "./relayed_mtu.ts";
 import { isRelayed, RELAYED_AGENT, RELAYED_CONNECTOR } from "./sealed.ts";
@@ -54,7 +55,7 @@ export class DirectSide implements TunnelDirect {
   readonly #tunnel: Tunnel;
   readonly #options: DirectSideOptions;
   readonly #outcomes = new Map<4 | 6, AttemptOutcome>();
-  readonly #listeners = new Set<(change: PathChange) => void>();
+  readonly #history: PathHistory;
   readonly #watch: TrafficWatch;
   #paths: Driver<TunnelPathsInput, TunnelPathsOutput> | undefined;
   #relayedMtu: RelayedMtu | undefined;
@@ -72,15 +73,11 @@ export class DirectSide implements TunnelDirect {
   #mover: PathMover | undefined;
   #follower: PathFollower | undefined;
   #useReason = "";
-  #lastMoveAt: number;
-  /** From asking for the tunnel until the first direct path was in use, in milliseconds. */
-  directAfterMs: number | undefined;
-  pathChanges = 0;
 
   constructor(tunnel: Tunnel, options: DirectSideOptions) {
     this.#tunnel = tunnel;
     this.#options = options;
-    this.#lastMoveAt = tunnel.startedAt;
+    this.#history = new PathHistory(tunnel, options.log);
     this.#watch = new TrafficWatch({
       tunnel,
       clock: options.clock,
@@ -114,10 +111,16 @@ export class DirectSide implements TunnelDirect {
     this.#sendOffer();
   }
 
-  /** Tells when the tunnel moves to another path. Answers how to stop listening. */
+  get directAfterMs(): number | undefined {
+    return this.#history.directAfterMs;
+  }
+
+  get pathChanges(): number {
+    return this.#history.changes;
+  }
+
   onChange(listener: (change: PathChange) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#history.onChange(listener);
   }
 
   /** The other end says where it may be reached. */
@@ -223,7 +226,7 @@ export class DirectSide implements TunnelDirect {
     this.#paths?.stop();
     this.#relayedMtu?.stop();
     this.#options.sockets.close(this.#guessSockets);
-    this.#listeners.clear();
+    this.#history.stop();
   }
 
   /** What `whyRelayed` wants to know. */
@@ -363,7 +366,7 @@ export class DirectSide implements TunnelDirect {
   }
 
   #moved(local: Address, peer: Address, reason: string): void {
-    const { sockets, log } = this.#options;
+    const { sockets } = this.#options;
     const direct = !isRelayed(peer);
     const path: DirectPath | undefined = direct
       ? { socket: sockets.idOf(local), remote: peer }
@@ -371,26 +374,8 @@ export class DirectSide implements TunnelDirect {
     this.#paths?.tell({ type: "migrated", path });
     if (direct) this.#relayedMtu?.release();
     else this.#searchRelayed();
-    this.pathChanges++;
-    const now = performance.now();
-    const afterMs = now - this.#tunnel.startedAt;
-    if (direct) this.directAfterMs ??= afterMs;
     this.#tunnel.egress.setShortcuts([]);
-    log.info("path changed", {
-      peer: this.#tunnel.peer,
-      path: direct ? "direct" : "relayed",
-      remote: direct ? peer.key : undefined,
-      reason,
-      onLastForMs: Math.round(now - this.#lastMoveAt),
-    });
-    this.#lastMoveAt = now;
-    const change: PathChange = {
-      path: direct ? "direct" : "relayed",
-      remote: direct ? peer.key : null,
-      reason,
-      afterMs,
-    };
-    for (const listener of this.#listeners) listener(change);
+    this.#history.moved(direct ? peer : undefined, reason);
   }
 
   #noteTraffic(received: boolean): void {

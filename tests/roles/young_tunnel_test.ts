@@ -127,7 +127,7 @@ async function openTunnel(config: NativeConfig): Promise<{ open: number; direct:
           ...common,
           end: "connector",
           verify: () => undefined,
-          now: () => 0,
+          welcome: () => ({ now: 0, noEarlyServices: [] }),
           onOpen: (opened) => opened.direct?.start(),
         }, (made) => {
           handler = made;
