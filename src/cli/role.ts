@@ -50,6 +50,9 @@ export const CLIENT_FLAGS = {
   admin: ADMIN_FLAG,
 } as const satisfies Flags;
 
+/** For tests that cannot wait for three minutes: silence after which a tunnel is given up, in milliseconds. */
+const IDLE_VARIABLE = "POSTERN_TUNNEL_IDLE_MS";
+
 /** A logger to stderr as the common flags want it. */
 export function createCliLogger(
   values: Pick<CommonValues, "logLevel" | "logFormat">,
@@ -90,6 +93,7 @@ export async function runRole(
   };
   globalThis.addEventListener("unhandledrejection", onFault);
   globalThis.addEventListener("error", onFault);
+  const tunnelIdleMs = Number(io.env(IDLE_VARIABLE) ?? 0);
   const stop = listenForStop((name) => {
     log.info("stopping", { signal: name, hint: "again to stop at once" });
   });
@@ -110,6 +114,7 @@ export async function runRole(
       self,
       noDirect: values.noDirect,
       noEarlyData: values.noEarlyData,
+      ...(tunnelIdleMs > 0 ? { tunnelIdleMs } : {}),
     });
   } catch (error) {
     // What it was waiting for when the person stopped it (a relay that is not there) is no failure.

@@ -8,8 +8,12 @@ import type { Millis } from "../core/mod.ts";
 /** Between pings on a connection that is thought to be good: a relay has 10,000 clients, so some 700 pings a second. */
 export const PING_INTERVAL_MS = 15_000;
 
-/** After a network change one wants to know at once: three of these, and a reconnect, fit into the 3 s that a roaming client has. */
-export const CHECK_INTERVAL_MS = 700;
+/**
+ * After a network change one wants to know at once: three of these, and a reconnect, fit well into the 3 s that a roaming client
+ * has. Where the relay is farther away than this, half again its round trip.
+ */
+export const CHECK_INTERVAL_MS = 350;
+const CHECK_ROUND_TRIPS = 1.5;
 
 /** Unanswered pings in a row until the relay counts as gone: one may be lost in a stall, two in a bad one. */
 export const MAX_MISSED_PINGS = 3;
@@ -23,6 +27,8 @@ export class Keepalive {
   /** The newest ping, while it has no answer. */
   #sentAt: Millis | undefined;
   #missed = 0;
+  /** The longest round trip yet. */
+  #rtt: Millis = 0;
   #interval: Millis = PING_INTERVAL_MS;
   #due: Millis;
 
@@ -49,12 +55,13 @@ export class Keepalive {
     if (id !== this.#id || this.#sentAt === undefined) return undefined;
     const rtt = now - this.#sentAt;
     this.#sentAt = undefined;
+    this.#rtt = Math.max(this.#rtt, rtt);
     return rtt;
   }
 
   /** Something has happened to the network: ask now, and soon again. */
   check(now: Millis): { readonly ping: number } {
-    this.#interval = CHECK_INTERVAL_MS;
+    this.#interval = Math.max(CHECK_INTERVAL_MS, CHECK_ROUND_TRIPS * this.#rtt);
     this.#missed = 0;
     return this.#ping(now);
   }

@@ -39,8 +39,14 @@ export const STABLE_MS = 10_000;
  */
 export const ATTEMPT_TIMEOUT_MS = { first: 3_000, most: 10_000 } as const;
 
-/** How long names may take to resolve before the addresses known from last time are used. */
+/** How long names may take to resolve; then the next round will ask again. */
 export const RESOLVE_TIMEOUT_MS = 3_000;
+
+/**
+ * The same where addresses are known from last time: then these are used, as they are most probably right. Whoever comes into
+ * another network asks the old one's name server in vain.
+ */
+export const RESOLVE_AGAIN_TIMEOUT_MS = 400;
 
 /** A round younger than this is not started anew by a change of the network (interfaces change in bursts). */
 export const WAKE_HOLDOFF_MS = 250;
@@ -60,8 +66,8 @@ export type ReconnectInput =
     readonly reason: string;
     readonly minDelayMs?: Millis;
   }
-  /** The network has changed: what failed before may work now. */
-  | { readonly type: "wake" }
+  /** The network has changed: what failed before may work now. `anew`: other addresses than before can be reached. */
+  | { readonly type: "wake"; readonly anew?: boolean }
   | { readonly type: "stop" }
   | { readonly type: "tick" };
 
@@ -159,7 +165,9 @@ export class Reconnect implements Machine<ReconnectInput, ReconnectOutput> {
         return this.#lost(state.since, input.reason, now, input.minDelayMs);
       case "wake":
         if (state.name === "waiting") this.#resolve(now);
-        else if (state.name === "racing" && now - state.since >= WAKE_HOLDOFF_MS) {
+        else if (
+          state.name === "racing" && (input.anew || now - state.since >= WAKE_HOLDOFF_MS)
+        ) {
           this.#abandonAll(state);
           this.#resolve(now);
         }
@@ -181,7 +189,7 @@ export class Reconnect implements Machine<ReconnectInput, ReconnectOutput> {
     const state = this.#state;
     switch (state.name) {
       case "resolving":
-        return state.since + RESOLVE_TIMEOUT_MS;
+        return state.since + this.#resolveTimeout;
       case "waiting":
         return state.until;
       case "racing": {
@@ -197,7 +205,7 @@ export class Reconnect implements Machine<ReconnectInput, ReconnectOutput> {
   #tick(now: Millis): void {
     const state = this.#state;
     if (state.name === "waiting" && now >= state.until) this.#resolve(now);
-    else if (state.name === "resolving" && now >= state.since + RESOLVE_TIMEOUT_MS) {
+    else if (state.name === "resolving" && now >= state.since + this.#resolveTimeout) {
       this.#race([], now);
     } else if (state.name === "racing") {
       for (const [attempt, { until, address }] of state.live) {
@@ -208,6 +216,10 @@ export class Reconnect implements Machine<ReconnectInput, ReconnectOutput> {
       }
       this.#advance(state, now);
     }
+  }
+
+  get #resolveTimeout(): Millis {
+    return this.#known.length > 0 ? RESOLVE_AGAIN_TIMEOUT_MS : RESOLVE_TIMEOUT_MS;
   }
 
   #resolve(now: Millis): void {

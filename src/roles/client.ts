@@ -15,7 +15,7 @@ import {
 } from "../identity/mod.ts";
 import { type NativeConfig, QuicEndpoint } from "../quic/mod.ts";
 import { type DualSockets, openDualSockets } from "../sockets/mod.ts";
-import { type Tunnel } from "../tunnel/mod.ts";
+import { type Tunnel, TUNNEL_IDLE_TIMEOUT } from "../tunnel/mod.ts";
 import { FlowLedger } from "./flow_ledger.ts";
 import { join } from "./joining.ts";
 import type { AgentOptions, ConnectorOptions } from "./options.ts";
@@ -65,6 +65,8 @@ export class Client {
   readonly earlyData: boolean;
   /** Something may be sent to the relay: it is welcomed, or the first flight is being written. */
   onUsable: () => void = () => {};
+  /** Silence after which a tunnel is given up, in milliseconds. */
+  readonly #tunnelIdleMs: number;
   /** Connector: makes its tickets; kept, so that agents come back early after its restart, too. */
   #ticketKey: Uint8Array | undefined;
   readonly #lock: StateLock;
@@ -104,6 +106,7 @@ export class Client {
     this.gate = parts.gate;
     this.#ticketKey = parts.ticketKey?.key;
     this.earlyData = options.noEarlyData !== true;
+    this.#tunnelIdleMs = options.tunnelIdleMs ?? TUNNEL_IDLE_TIMEOUT;
     this.#controlConfig = this.#makeControlConfig();
     this.#tunnelConfig = this.#makeTunnelConfig();
     this.link = new RelayLink({
@@ -141,6 +144,7 @@ export class Client {
       log: this.log,
       noDirect: this.noDirect,
       guessing: options.noPortGuessing !== true,
+      tunnelIdleMs: this.#tunnelIdleMs,
     });
     if (parts.ticketKey) {
       watchTicketKey(this.folder, {
@@ -252,6 +256,7 @@ export class Client {
   #makeTunnelConfig(): NativeConfig {
     return tunnelConfig(this.credentials, {
       earlyData: this.earlyData,
+      idleTimeoutMs: this.#tunnelIdleMs,
       ...(this.#ticketKey ? { ticketKey: this.#ticketKey } : {}),
     });
   }

@@ -71,6 +71,8 @@ export interface ClientWiringOptions {
   readonly noDirect: boolean;
   /** Guess ports where one NAT maps per destination. */
   readonly guessing: boolean;
+  /** Silence after which an end gives a tunnel up, in milliseconds. */
+  readonly tunnelIdleMs: number;
 }
 
 /** See the module's head. */
@@ -114,6 +116,7 @@ export class ClientWiring {
       clock,
       log,
       changed: () => this.#ownChanged(),
+      slept: (ms) => this.#slept(ms),
       networkChanged: () => {
         link().networkChanged();
         for (const tunnel of this.#tunnels.values()) tunnel.direct?.networkChanged();
@@ -125,6 +128,17 @@ export class ClientWiring {
   /** The relay forwards again: what waits to be sent again need not wait for its timer. */
   followed(): void {
     for (const tunnel of this.#tunnels.values()) if (tunnel.path === "relayed") tunnel.poke();
+  }
+
+  /**
+   * The other ends have given up long ago what was silent for too long. The engine does not see it: what waited in a socket
+   * meanwhile looks to it like a sign of life, and some systems stop its clock while they sleep.
+   */
+  #slept(ms: number): void {
+    this.#options.link().slept(ms);
+    if (ms < this.#options.tunnelIdleMs) return;
+    const text = `this machine has slept for ${Math.round(ms / 1000)} s`;
+    for (const tunnel of [...this.#tunnels.values()]) tunnel.close(text);
   }
 
   /** How tunnels reach the network. */

@@ -11,7 +11,10 @@ import {
 
 const KIB = 1024;
 
-/** Of a control connection: one stream of small messages. Keep-alive pings come every 15 s, so 60 s of silence is the end. */
+/** Milliseconds without a packet after which either end gives a control connection up. Keep-alive pings come every 15 s. */
+export const CONTROL_IDLE_TIMEOUT = 60_000;
+
+/** Of a control connection: one stream of small messages. */
 export function controlConfig(
   credentials: Credentials,
   options: { earlyData?: boolean; ticketKey?: Uint8Array } = {},
@@ -19,7 +22,7 @@ export function controlConfig(
   return createQuicConfig({
     credentials,
     alpn: ALPN_CONTROL,
-    idleTimeoutMs: 60_000,
+    idleTimeoutMs: CONTROL_IDLE_TIMEOUT,
     // The largest message has 64 KiB, and a few may be under way.
     streamWindow: 256 * KIB,
     maxStreamWindow: 256 * KIB,

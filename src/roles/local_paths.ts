@@ -19,14 +19,19 @@ import {
   type MappingBehaviour,
   type ObserveKey,
 } from "../qad/mod.ts";
-import type { UdpSocket } from "../sockets/mod.ts";
+import { type NetworkWatch, sourceTowards, type UdpSocket, watchNetwork } from "../sockets/mod.ts";
 import { hmac, randomBytes } from "./primitives.ts";
+import { networkInterfaces } from "./reachable.ts";
 
 /**
- * Between looks at the interfaces, in milliseconds. Deno has no event for it; a look costs 0.1 ms, and what a person notices
- * of a change begins later.
+ * Between looks at the interfaces where the system does not tell of changes, in milliseconds. A look costs 0.1 ms, and what a
+ * person notices of a change begins later.
  */
 const LOOK_INTERVAL = 400;
+/** Changes come in bursts: one look for those within this time, in milliseconds. */
+const BURST = 5;
+/** The clock jumps by this, in milliseconds, and nobody was there to see it pass: the machine has slept. */
+const SLEPT = 2_000;
 
 /** What is known of one family. */
 export interface FamilyView {
@@ -44,8 +49,10 @@ export interface LocalPathsOptions {
   readonly log: Logger;
   /** Candidates or facts are others than before. */
   readonly changed: () => void;
-  /** An interface or address came or went. */
+  /** An interface, an address or the way to the relay came or went, or this machine has slept. */
   readonly networkChanged?: () => void;
+  /** This machine has slept for so long, in milliseconds; `networkChanged` follows. */
+  readonly slept?: (ms: number) => void;
 }
 
 /** See the module's head. */
@@ -55,13 +62,18 @@ export class LocalPaths {
   readonly #options: LocalPathsOptions;
   readonly #discovery: Driver<DiscoveryInput, DiscoveryOutput>;
   #interfaces = "";
-  #watch: ReturnType<typeof setInterval> | undefined;
+  #watch: NetworkWatch | undefined;
+  #looks: ReturnType<typeof setInterval> | undefined;
+  #burst: ReturnType<typeof setTimeout> | undefined;
+  #awakeAt: number;
+  #targets: readonly Address[] = [];
   #relayIsLocal = false;
   #told = "";
 
   constructor(options: LocalPathsOptions) {
     this.#options = options;
-    this.#interfaces = interfacesNow();
+    this.#interfaces = this.#networkNow();
+    this.#awakeAt = options.clock.unix();
     this.#discovery = new Driver<DiscoveryInput, DiscoveryOutput>(
       new Discovery({ mac: hmac, random: randomBytes }),
       {
@@ -71,13 +83,23 @@ export class LocalPaths {
       },
     );
     if (options.networkChanged) {
-      this.#watch = setInterval(() => this.#look(), LOOK_INTERVAL);
+      this.#watch = watchNetwork(() => {
+        this.#burst ??= setTimeout(() => {
+          this.#burst = undefined;
+          this.#look();
+        }, BURST);
+      });
+      this.#looks = setInterval(() => this.#pass(), LOOK_INTERVAL);
     }
   }
 
   /** Whom to ask: the relay, at both its ports and in both families. */
   ask(targets: readonly Address[], key: ObserveKey): void {
     this.#relayIsLocal = targets.some((target) => rangeOf(target) === "loopback");
+    // Other questions must not hide a change of the network.
+    if (this.#looks !== undefined) this.#look();
+    this.#targets = targets;
+    this.#interfaces = this.#networkNow();
     this.#discovery.tell({ type: "targets", targets, key });
     this.#tellIfChanged();
   }
@@ -128,7 +150,9 @@ export class LocalPaths {
   }
 
   stop(): void {
-    clearInterval(this.#watch);
+    this.#watch?.close();
+    clearInterval(this.#looks);
+    clearTimeout(this.#burst);
     this.#discovery.stop();
   }
 
@@ -164,17 +188,39 @@ export class LocalPaths {
     return family === 4 ? this.v4 : this.v6;
   }
 
+  /** Time has passed. */
+  #pass(): void {
+    const now = this.#options.clock.unix();
+    const slept = now - this.#awakeAt - LOOK_INTERVAL;
+    this.#awakeAt = now;
+    // Whoever wakes up may be elsewhere, and others have given it up.
+    if (slept >= SLEPT) {
+      this.#options.slept?.(slept);
+      this.#changed({ sleptMs: slept });
+    } else if (!this.#watch) this.#look();
+  }
+
   #look(): void {
-    const now = interfacesNow();
+    const now = this.#networkNow();
     if (now === this.#interfaces) return;
     this.#interfaces = now;
-    this.#options.log.info("network changed");
+    this.#changed();
+  }
+
+  #changed(facts: { sleptMs?: number } = {}): void {
+    this.#options.log.info("network changed", { ...facts });
     for (const view of [this.v4, this.v6]) {
       view.observed = view.mapping = view.heard = undefined;
     }
     this.#discovery.tell({ type: "network-changed" });
     this.#options.networkChanged?.();
     this.#tellIfChanged();
+  }
+
+  /** Interfaces, and the ways to the relay. */
+  #networkNow(): string {
+    const ways = this.#targets.map((target) => sourceTowards(target) ?? "");
+    return `${interfacesNow()} ${ways}`;
   }
 
   #tellIfChanged(): void {
@@ -185,15 +231,6 @@ export class LocalPaths {
     if (now === this.#told) return;
     this.#told = now;
     this.#options.changed();
-  }
-}
-
-function networkInterfaces(): Deno.NetworkInterfaceInfo[] {
-  try {
-    return Deno.networkInterfaces();
-  } catch {
-    // Too early or too late in an interface's life.
-    return [];
   }
 }
 

@@ -20,6 +20,8 @@ export interface CommonOptions {
   readonly noDirect?: boolean;
   /** No 0-RTT. @default false */
   readonly noEarlyData?: boolean;
+  /** Silence after which an end gives a tunnel up, in milliseconds; for tests. @default 180,000 */
+  readonly tunnelIdleMs?: number;
 }
 
 /** `postern relay`. */

@@ -25,7 +25,9 @@ import { VERSION } from "../core/version.ts";
 import { decodeQadAddress } from "../qad/mod.ts";
 import { type CloseReason, describeClose, type QuicConnection } from "../quic/mod.ts";
 import { observeFactsOf } from "./relay_ticket.ts";
+import { reachableOf } from "./reachable.ts";
 import { resolveHost } from "./resolve_host.ts";
+import { CONTROL_IDLE_TIMEOUT } from "./control_profile.ts";
 import { FirstFlight } from "./first_flight.ts";
 import { RelayDoubt } from "./relay_doubt.ts";
 import type { RelayLinkOptions } from "./relay_link_options.ts";
@@ -61,6 +63,8 @@ export class RelayLink {
   #connectMs: number | null = null;
   #minDelayMs = 0;
   #stopped = false;
+  /** Those of its addresses that could be reached when it was last looked for. */
+  #reachable = "";
 
   constructor(options: RelayLinkOptions) {
     this.#options = options;
@@ -139,9 +143,25 @@ export class RelayLink {
 
   /** The network has changed: what failed before may work now, and what works may not. */
   networkChanged(): void {
-    this.#reconnect.tell({ type: "wake" });
+    const reachable = reachableOf(this.addresses);
+    const peer = this.#current?.connection.peer;
+    // With no way to any of them, it is better to wait for one to come back than to give up what may live on.
+    if (peer && reachable.length > 0 && !reachable.includes(peer)) {
+      this.#giveUp(`this machine has no way to ${peer.key} any more`);
+    }
+    this.#reconnect.tell({ type: "wake", anew: keysOf(reachable) !== this.#reachable });
     this.#session.tell({ type: "check" });
     this.poke();
+  }
+
+  /** This machine has slept for so long, in milliseconds: the relay may have given us up long ago. */
+  slept(ms: number): void {
+    if (ms >= CONTROL_IDLE_TIMEOUT) this.#giveUp(`this machine has slept for ${Math.round(ms)} ms`);
+  }
+
+  #giveUp(reason: string): void {
+    if (this.#current) this.#reason = reason;
+    this.#current?.connection.abandon();
   }
 
   /** Sends the relay a packet: where our NAT has given us another address, it learns it, and forwards to it and from it. */
@@ -204,7 +224,11 @@ export class RelayLink {
     this.#state = "connecting";
     const lists = await Promise.all(this.#options.relays().map((relay) => resolveHost(relay)));
     this.addresses = lists.flat();
-    this.#reconnect.tell({ type: "addresses", addresses: this.addresses });
+    const reachable = reachableOf(this.addresses);
+    this.#reachable = keysOf(reachable);
+    // Where none can be reached, what we know of that may be wrong.
+    const addresses = reachable.length > 0 ? reachable : this.addresses;
+    this.#reconnect.tell({ type: "addresses", addresses });
   }
 
   #attempt(attempt: number, address: Address, early: boolean): void {
@@ -380,4 +404,8 @@ export class RelayLink {
     }
     this.#options.output(output);
   }
+}
+
+function keysOf(addresses: readonly Address[]): string {
+  return addresses.map(({ key }) => key).join();
 }

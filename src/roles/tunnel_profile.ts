@@ -32,7 +32,7 @@ const COMMON_WINDOW = 4096 * MIB;
  */
 export function tunnelConfig(
   credentials: Credentials,
-  options: { earlyData?: boolean; ticketKey?: Uint8Array } = {},
+  options: { earlyData?: boolean; ticketKey?: Uint8Array; idleTimeoutMs?: number } = {},
 ): NativeConfig {
   return createQuicConfig({
     credentials,

@@ -44,18 +44,25 @@ export function loadLibc(): LoadedLibc | undefined {
 }
 
 function tryLoad(): LoadedLibc | undefined {
+  const call = openLibc(SYMBOLS);
+  const location = call?.__errno_location();
+  if (!call || !location) return undefined;
+  // errno lives at one address per thread, and an isolate stays on its thread.
+  const errno = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(location, 4));
+  return { call, errno: () => errno[0]! };
+}
+
+/** Functions of libc, for whoever needs others than {@linkcode loadLibc} has; `undefined` as there. */
+export function openLibc<const S extends Deno.ForeignLibraryInterface>(
+  symbols: S,
+): Deno.DynamicLibrary<S>["symbols"] | undefined {
   if (Deno.build.os !== "linux") return undefined;
   if (Deno.build.arch !== "x86_64" && Deno.build.arch !== "aarch64") return undefined;
   for (const name of LIBRARIES) {
     try {
-      const call = Deno.dlopen(name, SYMBOLS).symbols;
-      const location = call.__errno_location();
-      if (location === null) return undefined;
-      // errno lives at one address per thread, and an isolate stays on its thread.
-      const errno = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(location, 4));
-      return { call, errno: () => errno[0]! };
+      return Deno.dlopen(name, symbols).symbols;
     } catch {
-      // Not under this name, or not permitted: the portable socket serves.
+      // Not under this name, or not permitted: the portable way serves.
     }
   }
   return undefined;

@@ -5,6 +5,7 @@
 export * from "./demultiplexer.ts";
 export * from "./dual_sockets.ts";
 export * from "./memory_socket.ts";
+export * from "./network_watch.ts";
 export * from "./open.ts";
 export { LoopTurn } from "./turn.ts";
 export * from "./udp_socket.ts";

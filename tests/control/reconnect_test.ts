@@ -10,6 +10,7 @@ import {
   type ReconnectInput,
   type ReconnectOutput,
   type ReconnectStateName,
+  RESOLVE_AGAIN_TIMEOUT_MS,
   RESOLVE_TIMEOUT_MS,
   STABLE_MS,
   WAKE_HOLDOFF_MS,
@@ -80,6 +81,7 @@ Deno.test("Reconnect.handle() answers every event in every state", () => {
     "lost 9": [{ type: "lost", attempt: 9, reason: "no" }],
     wake: [{ type: "wake" }],
     "wake, later": [{ type: "wake" }, WAKE_HOLDOFF_MS],
+    "wake, elsewhere": [{ type: "wake", anew: true }],
     stop: [{ type: "stop" }],
     tick: [{ type: "tick" }],
     "tick, next attempt due": [{ type: "tick" }, ATTEMPT_DELAY_MS],
@@ -113,6 +115,7 @@ Deno.test("Reconnect.handle() answers every event in every state", () => {
     "lost 9": ["=", "=", "=", "=", "="],
     wake: ["=", "=", "=", "=", "resolving: resolve"],
     "wake, later": ["=", "=", "resolving: abandon 1, resolve", "=", "resolving: resolve"],
+    "wake, elsewhere": ["=", "=", "resolving: abandon 1, resolve", "=", "resolving: resolve"],
     stop: ["=", "stopped:", "stopped: abandon 1", "stopped:", "stopped:"],
     tick: ["=", "=", "=", "=", "="],
     "tick, next attempt due": ["=", "=", "racing: attempt 2 4", "=", "resolving: resolve"],
@@ -234,7 +237,7 @@ Deno.test("Reconnect.handle() uses what it knows when names do not resolve, the 
   it.tell({ type: "connected", attempt: 2 });
   it.tell({ type: "lost", attempt: 2, reason: "no" }, STABLE_MS);
   it.due();
-  assert.equal(summary(it.tell({ type: "tick" }, RESOLVE_TIMEOUT_MS)), "attempt 3 4 early");
+  assert.equal(summary(it.tell({ type: "tick" }, RESOLVE_AGAIN_TIMEOUT_MS)), "attempt 3 4 early");
 });
 
 /** Uniform numbers in [0, 1) from a seed (mulberry32). */
