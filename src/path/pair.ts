@@ -83,6 +83,14 @@ export function checkAgain({ check, rtt }: Pair, now: Millis): PairCheck | undef
   }
 }
 
+/** A full-size probe was answered after `rtt`. */
+export function noteAnswer(pair: Pair, rtt: Millis, now: Millis): void {
+  // The other end may have kept the first probes until it had the key: the shortest of an attempt is the truest.
+  const first = pair.check.name === "valid" || pair.answeredAt === NEVER;
+  pair.rtt = first ? rtt : Math.min(pair.rtt, rtt);
+  pair.answeredAt = now;
+}
+
 /** Does the direction from there to us carry full-size packets, as far as lately seen? */
 export function carriesHere(pair: Pair, now: Millis): boolean {
   return now - pair.carriedAt <= PROOF_MS;

@@ -73,10 +73,18 @@ export class PairTable {
 
   /** Unproven pairs are probed from the start, proven ones are asked at once whether they still work. */
   probeAnew(now: Millis): void {
+    this.recheck(now);
     let index = 0;
     for (const pair of this.#pairs.values()) {
+      if (pair.check.name === "valid") continue;
+      pair.check = probing(now + Math.max(0, ++index - BURST) * PACE_MS, ACTIVE_STEPS);
+    }
+  }
+
+  /** Proven pairs are asked at once whether they still work. */
+  recheck(now: Millis): void {
+    for (const pair of this.#pairs.values()) {
       if (pair.check.name === "valid") pair.check = { ...pair.check, at: now };
-      else pair.check = probing(now + Math.max(0, ++index - BURST) * PACE_MS, ACTIVE_STEPS);
     }
   }
 

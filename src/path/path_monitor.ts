@@ -80,8 +80,13 @@ export type MonitorOutput =
   | { readonly type: "doubt"; readonly path: DirectPath }
   /** A probe was answered; `rtt` is smoothed. */
   | { readonly type: "alive"; readonly path: DirectPath; readonly rtt: Millis }
-  /** Nothing came back for `quiet` milliseconds: leave it. Told once. */
-  | { readonly type: "dead"; readonly path: DirectPath; readonly quiet: Millis };
+  /** Nothing came back for `quiet` milliseconds, and no answer to what was asked from `since` on: leave it. Told once. */
+  | {
+    readonly type: "dead";
+    readonly path: DirectPath;
+    readonly quiet: Millis;
+    readonly since: Millis;
+  };
 
 /** What a monitor is at. */
 export type MonitorState =
@@ -223,9 +228,10 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
     }
     if (state.name === "suspect" && this.#isDead(now)) {
       const quiet = now - this.#lastReply;
+      const since = this.#unanswered.values().next().value ?? now;
       this.#state = { name: "dead", path: state.path };
       this.#unanswered.clear();
-      this.#out.push({ type: "dead", path: state.path, quiet });
+      this.#out.push({ type: "dead", path: state.path, quiet, since });
       return;
     }
     if (state.name !== "idle" && !this.#doubted && this.#quietFrom() <= now) {

@@ -34,7 +34,7 @@ import {
   freshlyValid,
   isHeard,
   isProven,
-  NEVER,
+  noteAnswer,
   type Pair,
   probing,
 } from "./pair.ts";
@@ -114,6 +114,9 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
         break;
       case "lost":
         this.#lose(input.path, now);
+        break;
+      case "recheck":
+        this.#pairs.recheck(now);
         break;
       case "network-changed":
         this.#policy.forget();
@@ -198,13 +201,11 @@ export class Puncher implements Machine<PuncherInput, PuncherOutput> {
     if (!pair) return;
     pair.heardAt = now;
     if (asked.size >= BASE_MTU) {
-      // The other end may have kept the first probes until it had the key: the shortest of an attempt is the truest.
-      const rtt = now - asked.sentAt;
-      pair.rtt = pair.check.name === "valid" || pair.answeredAt === NEVER
-        ? rtt
-        : Math.min(pair.rtt, rtt);
-      pair.answeredAt = now;
-      if (pair.check.name === "valid") pair.check = freshlyValid(now);
+      noteAnswer(pair, now - asked.sentAt, now);
+      if (pair.check.name === "valid") {
+        pair.check = freshlyValid(now);
+        this.#out.push({ type: "confirmed", path: pair.path });
+      }
       this.#judge(pair, now);
     } else if (pair.check.name === "waiting") {
       pair.check = probing(now, BRIEF_STEPS);

@@ -43,6 +43,8 @@ export type PuncherInput =
   | { readonly type: "in-use"; readonly path: DirectPath | undefined }
   /** A way is dead, or failed to carry the tunnel. */
   | { readonly type: "lost"; readonly path: DirectPath }
+  /** The way in use is in doubt: ask the other proven ones whether they still work. */
+  | { readonly type: "recheck" }
   /** An interface, address or route of ours changed. */
   | { readonly type: "network-changed" }
   | { readonly type: "time" }
@@ -64,6 +66,8 @@ export type PuncherOutput =
     readonly rtt: Millis;
     readonly mtu: number;
   }
+  /** A proven way has shown that it still works. */
+  | { readonly type: "confirmed"; readonly path: DirectPath }
   /** A proven way (not the one in use) stopped answering. */
   | { readonly type: "invalidated"; readonly path: DirectPath }
   /** Send our offer again (with a greater generation), so that both ends try anew together. Agent only. */

@@ -69,8 +69,16 @@ export type TunnelPathsOutput =
     readonly to: Address;
     readonly datagram: Uint8Array;
   }
-  /** Move the tunnel; `path` is `undefined` for the relayed path. Agent only. */
-  | { readonly type: "use"; readonly path: DirectPath | undefined; readonly reason: string }
+  /**
+   * Move the tunnel; `path` is `undefined` for the relayed path. `urgent`: the way in use is dead, so what takes its time is to be
+   * waited for on the relayed path. Agent only.
+   */
+  | {
+    readonly type: "use";
+    readonly path: DirectPath | undefined;
+    readonly reason: string;
+    readonly urgent?: true;
+  }
   /** Packets on this path may have this size (until it is proven otherwise: {@linkcode BASE_MTU}). */
   | { readonly type: "mtu"; readonly path: DirectPath; readonly mtu: number }
   /** A direct path was left: tell address discovery to `refresh`, as perhaps our NAT gave us another address. */
@@ -100,6 +108,10 @@ export interface TunnelPathsOptions {
 
 interface Proven extends PathOption {
   mtu: number;
+  /** When it last showed that it works. */
+  at: Millis;
+  /** Something has happened since that may have broken it, too: not to be chosen until it has shown that it works. */
+  stale: boolean;
 }
 
 /** The direct side of one tunnel. */
@@ -146,6 +158,7 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
       case "local":
         this.#links = input.local.links ?? [];
         this.#puncher.handle(input, now);
+        this.#leaveLostFamily(input.local, now);
         break;
       case "remote":
       case "guess-sockets":
@@ -154,6 +167,7 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
         if (input.type === "stop") this.#follow(undefined, now);
         break;
       case "network-changed":
+        for (const option of this.#proven.values()) option.stale = true;
         this.#puncher.handle(input, now);
         this.#monitor.handle(input, now);
         break;
@@ -271,15 +285,21 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
 
   #drain(now: Millis): void {
     for (let out; (out = this.#monitor.poll());) {
-      if (out.type === "send" || out.type === "doubt") this.#out.push(out);
-      else if (out.type === "alive") {
+      if (out.type === "send" || out.type === "doubt") {
+        this.#out.push(out);
+        // So that it is known which of the others live when the verdict comes.
+        if (out.type === "doubt") this.#puncher.handle({ type: "recheck" }, now);
+      } else if (out.type === "alive") {
         const { path, rtt } = out;
         const known = this.#proven.get(pathKey(path));
         // Under traffic the answer waits in queues that the tunnel itself fills, which another path would have too.
         const believed = known && this.#busy ? Math.min(known.rtt, rtt) : rtt;
         if (known) this.#proven.set(pathKey(path), { ...known, rtt: believed });
         this.#out.push({ type: "rtt", path, rtt });
-      } else this.#dead(out.path, `no answer for ${Math.round(out.quiet)} ms`, now);
+      } else {
+        this.#doubtOlder(out.since, now);
+        this.#dead(out.path, `no answer for ${Math.round(out.quiet)} ms`, now);
+      }
     }
     for (let out; (out = this.#mtu.poll());) {
       if (out.type === "unfit") {
@@ -295,6 +315,7 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
     for (let out; (out = this.#puncher.poll());) {
       if (out.type === "validated") this.#prove(out, now);
       else if (out.type === "invalidated") this.#proven.delete(pathKey(out.path));
+      else if (out.type === "confirmed") this.#confirm(out.path, now);
       else this.#out.push(out);
     }
   }
@@ -305,20 +326,47 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
     const until = this.#troubles.get(key)?.until ?? -Infinity;
     const held = until > now ? { heldUntil: until } : {};
     const onLink = this.#links.includes(linkOf(path.remote) ?? "");
-    this.#proven.set(key, { path, kind, rtt, mtu, onLink, ...held });
+    this.#proven.set(key, { path, kind, rtt, mtu, onLink, at: now, stale: false, ...held });
     // It was given up, is still what the tunnel runs on, and works again.
     if (isSamePath(path, this.#current) && this.#monitor.state.name === "dead") {
       this.#watch(path, now);
     }
   }
 
+  #confirm(path: DirectPath, now: Millis): void {
+    const known = this.#proven.get(pathKey(path));
+    if (known) Object.assign(known, { at: now, stale: false });
+  }
+
+  /** What broke one way may have broken those that have not been heard since. */
+  #doubtOlder(since: Millis, now: Millis): void {
+    for (const option of this.#proven.values()) if (option.at < since) option.stale = true;
+    this.#puncher.handle({ type: "recheck" }, now);
+  }
+
+  /** This machine has left every network in which it could use the way in use. */
+  #leaveLostFamily({ families }: LocalFacts, now: Millis): void {
+    for (const option of this.#proven.values()) {
+      if (!families.includes(option.path.remote.family)) option.stale = true;
+    }
+    const current = this.#current;
+    if (!current || families.includes(current.remote.family)) return;
+    this.#dead(current, `no IPv${current.remote.family} here any more`, now);
+  }
+
   #dead(path: DirectPath, reason: string, now: Millis): void {
     this.#fail(path, now);
     if (this.#codec.role !== "agent" || !isSamePath(path, this.#current)) return;
     this.#follow(undefined, now);
-    const next = choosePath(this.#proven.values(), { current: undefined, now });
+    const next = choosePath(this.#usable(), { current: undefined, now });
     this.#wanted = next.use === "direct" ? next.option.path : undefined;
-    this.#out.push({ type: "use", path: this.#wanted, reason });
+    this.#out.push({ type: "use", path: this.#wanted, reason, urgent: true });
+  }
+
+  *#usable(): Iterable<PathOption> {
+    for (const option of this.#proven.values()) {
+      if (!option.stale || isSamePath(option.path, this.#wanted)) yield option;
+    }
   }
 
   #choose(now: Millis): void {
@@ -328,7 +376,7 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
       this.#proven.set(key, free);
     }
     if (this.#codec.role !== "agent") return;
-    const choice = choosePath(this.#proven.values(), { current: this.#wanted, now });
+    const choice = choosePath(this.#usable(), { current: this.#wanted, now });
     // The way in use is left when the monitor says so, not because its proof was lost on the way.
     if (choice.use === "relayed" || isSamePath(choice.option.path, this.#wanted)) return;
     this.#wanted = choice.option.path;

@@ -30,7 +30,7 @@ import {
   type TunnelPathsInput,
   type TunnelPathsOutput,
 } from "../path/mod.ts";
-import { MAX_PACKET, MIN_PACKET, type NativePathEvent } from "../quic/mod.ts";
+import { isPathValidated, MAX_PACKET, MIN_PACKET, type NativePathEvent } from "../quic/mod.ts";
 import type { DirectSideOptions, PathChange, TunnelDirect } from "./direct_part.ts";
 import { HeadStart } from "./head_start.ts";
 import { PROBE_KEY_BYTES } from "./knock.ts";
@@ -73,6 +73,8 @@ export class DirectSide implements TunnelDirect {
   #mover: PathMover | undefined;
   #follower: PathFollower | undefined;
   #useReason = "";
+  /** The path that was left was dead. */
+  #urgent = false;
 
   constructor(tunnel: Tunnel, options: DirectSideOptions) {
     this.#tunnel = tunnel;
@@ -319,7 +321,7 @@ export class DirectSide implements TunnelDirect {
         sockets.get(output.socket)?.send(output.to, output.datagram, output.datagram.length);
         return;
       case "use":
-        return this.#use(output.path, output.reason);
+        return this.#use(output);
       case "mtu":
         tunnel.egress.setPathMtu(output.path.remote, output.mtu);
         return;
@@ -353,15 +355,17 @@ export class DirectSide implements TunnelDirect {
     }
   }
 
-  #use(path: DirectPath | undefined, reason: string): void {
-    const { sockets } = this.#options;
-    let ends: PathEnds = { local: RELAYED_AGENT, peer: RELAYED_CONNECTOR };
-    if (path) {
-      const socket = sockets.get(path.socket);
-      if (!socket) return;
-      ends = { local: socket.local, peer: path.remote };
-    }
+  #use({ path, reason, urgent }: Extract<TunnelPathsOutput, { type: "use" }>): void {
+    const relayed = { local: RELAYED_AGENT, peer: RELAYED_CONNECTOR };
+    const socket = path && this.#options.sockets.get(path.socket);
+    if (path && !socket) return;
+    const ends: PathEnds = path ? { local: socket!.local, peer: path.remote } : relayed;
     this.#useReason = reason;
+    this.#urgent = urgent === true;
+    const { connection } = this.#tunnel;
+    if (urgent && path && !isPathValidated(connection, ends.local, ends.peer)) {
+      this.#mover?.moveTo(relayed);
+    }
     this.#mover?.moveTo(ends);
   }
 
@@ -375,6 +379,10 @@ export class DirectSide implements TunnelDirect {
     if (direct) this.#relayedMtu?.release();
     else this.#searchRelayed();
     this.#tunnel.egress.setShortcuts([]);
+    // The agent knows that the path it left is dead, the connector has to suppose so.
+    if (!direct && (this.#urgent || this.#tunnel.end === "connector")) {
+      this.#tunnel.egress.repeatRelayed();
+    }
     this.#history.moved(direct ? peer : undefined, reason);
   }
 

@@ -5,6 +5,7 @@
 import { type Address, concatBytes } from "../core/mod.ts";
 import { type Egress, MIN_PACKET } from "../quic/mod.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
+import { RecentPackets } from "./recent_packets.ts";
 import { isRelayed, sealedPrefix } from "./sealed.ts";
 
 const BARE = new Uint8Array(0);
@@ -46,6 +47,8 @@ export class TunnelEgress implements Egress {
   /** Where the relay sees the other end, while what goes to the relay goes there, too. */
   #shortcuts: readonly Address[] = [];
   #shortcutBytes = 0;
+  /** What went the direct way lately. */
+  readonly #recent = new RecentPackets();
   /** Called when the tunnel sends. */
   onTransmit: (() => void) | undefined;
   #blocked: UdpSocket;
@@ -104,7 +107,9 @@ export class TunnelEgress implements Egress {
     // Closed: that path is gone, and what is sent on it is lost.
     if (!socket) return data.length;
     this.#blocked = socket;
-    return socket.send(peer, data, segmentSize);
+    const taken = socket.send(peer, data, segmentSize);
+    if (taken === data.length) this.#recent.sent(data, segmentSize, performance.now());
+    return taken;
   }
 
   /**
@@ -146,6 +151,13 @@ export class TunnelEgress implements Egress {
     for (const { data, segmentSize } of this.#flight ?? []) {
       this.#wires.relaySocket.send(relay, data, segmentSize);
       this.#sendShort(data, segmentSize);
+    }
+  }
+
+  /** Sends what went the direct way lately once more, by way of the relay: that path is dead. */
+  repeatRelayed(): void {
+    for (const packet of this.#recent.take(performance.now())) {
+      if (packet.length <= this.#relayedSize) this.sendSealed(packet);
     }
   }
 

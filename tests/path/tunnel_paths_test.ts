@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { addressOf } from "../../src/core/address.ts";
+import { type Address, addressOf } from "../../src/core/address.ts";
 import {
   type DirectPath,
   type PathRole,
@@ -18,8 +18,11 @@ function create(role: PathRole = "agent"): TunnelPaths {
   return new TunnelPaths({ codec: codecs(role).ours, random: randomBytes() });
 }
 
-function remote(): TunnelPathsInput {
-  const candidates = [{ kind: "observed" as const, address: PEER }];
+function remote(...addresses: Address[]): TunnelPathsInput {
+  const candidates = [PEER, ...addresses].map((address) => ({
+    kind: "observed" as const,
+    address,
+  }));
   return { type: "remote", offer: { generation: ++generation, candidates, mapping: {} } };
 }
 
@@ -27,21 +30,23 @@ function remote(): TunnelPathsInput {
 function runTo(
   paths: TunnelPaths,
   end: number,
-  options: { first?: TunnelPathsOutput[]; role?: PathRole; answers?: () => boolean } = {},
+  options: { first?: TunnelPathsOutput[]; role?: PathRole; answers?: (to: Address) => boolean } =
+    {},
 ): TunnelPathsOutput[] {
   const { theirs } = codecs(options.role ?? "agent");
   const random = randomBytes(77);
   const out: TunnelPathsOutput[] = [];
-  const coming: { at: number; datagram: Uint8Array }[] = [];
+  const coming: { at: number; from: Address; datagram: Uint8Array }[] = [];
   const take = (outputs: TunnelPathsOutput[], now: number) => {
     for (const output of outputs) {
       out.push(output);
       const [probe] = probesIn([output as { type: string; datagram?: Uint8Array }], theirs);
-      if (!probe || options.answers?.() === false) continue;
-      coming.push({ at: now + RTT, datagram: theirs.reply(probe.txid, STRANGER) });
+      if (!probe || output.type !== "send" || options.answers?.(output.to) === false) continue;
+      const from = output.to;
+      coming.push({ at: now + RTT, from, datagram: theirs.reply(probe.txid, STRANGER) });
       if (!probe.probeBack) continue;
       const txid = Array.from(random(8), (byte) => byte.toString(16).padStart(2, "0")).join("");
-      coming.push({ at: now + RTT, datagram: theirs.probe(txid, { size: 1200 }) });
+      coming.push({ at: now + RTT, from, datagram: theirs.probe(txid, { size: 1200 }) });
     }
   };
   take(options.first ?? [], 0);
@@ -51,7 +56,7 @@ function runTo(
     if (due > end) return out;
     const next = coming[0]?.at === due ? coming.shift() : undefined;
     const input: TunnelPathsInput = next
-      ? { type: "datagram", socket: 0, from: PEER, datagram: next.datagram }
+      ? { type: "datagram", socket: 0, from: next.from, datagram: next.datagram }
       : { type: "time" };
     take(tell(paths, input, due), due);
   }
@@ -88,6 +93,44 @@ Deno.test("TunnelPaths does leave a dead path for the relayed one, and wants add
   assert.ok(out.some(({ type }) => type === "refresh"));
   const use = out.find((output) => output.type === "use");
   assert.match(use?.reason ?? "", /no answer for \d+ ms/);
+});
+
+/** On the path to PEER, under traffic, with the one to `other` proven as well; answers the time. */
+function onTwoWays(other: Address): { paths: TunnelPaths; now: number } {
+  const paths = create();
+  runTo(paths, 500, { first: tell(paths, remote(other), 0) });
+  assert.equal(paths.proven.length, 2);
+  runTo(paths, 900, { first: tell(paths, { type: "migrated", path }, 500) });
+  runTo(paths, 5_000);
+  const traffic = tell(paths, { type: "traffic", path, sent: true, received: true }, 5_000);
+  const now = 5_100;
+  runTo(paths, now, { first: traffic.filter(({ type }) => type !== "send") });
+  tell(paths, { type: "traffic", path, sent: true, received: true }, now);
+  return { paths, now };
+}
+
+const OTHER = addressOf("198.51.100.23", 51_002);
+
+Deno.test("TunnelPaths does leave a dead path for one that has been heard since it fell silent", () => {
+  const { paths, now } = onTwoWays(OTHER);
+  const out = runTo(paths, now + 1_000, { answers: (to) => to === OTHER });
+  assert.deepEqual(uses(out), [OTHER.key]);
+  const [use] = out.filter((output) => output.type === "use");
+  assert.equal(use?.urgent, true);
+});
+
+Deno.test("TunnelPaths does leave a dead path for none that may have died with it, and takes that when it answers", () => {
+  const { paths, now } = onTwoWays(OTHER);
+  const out = runTo(paths, now + 700, { answers: () => false });
+  assert.deepEqual(uses(out), [undefined]);
+  const later = runTo(paths, now + 1_500, { answers: (to) => to === OTHER });
+  assert.deepEqual(uses(later), [OTHER.key]);
+});
+
+Deno.test("TunnelPaths does leave a path at once when this machine has left its family", () => {
+  const { paths, now } = onTwoWays(OTHER);
+  const local = { families: [6], mapping: {} } as const;
+  assert.deepEqual(uses(tell(paths, { type: "local", local }, now)), [undefined]);
 });
 
 Deno.test("TunnelPaths does take a path back that died once, and hold one that keeps failing", () => {
