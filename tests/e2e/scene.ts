@@ -8,11 +8,11 @@ import { type Finished, run, type RunOptions, TestProcess } from "./process.ts";
 /** How long a process has, at the end of a scene, to end by itself. */
 const CLEANUP_MS = 3_000;
 
-/** The program under test: the file in `POSTERN_BIN`, else this checkout. */
-export function program(): { command: string; args: string[] } {
+/** The program under test: the file in `POSTERN_BIN`, else this checkout; or `entry`, which stands for its `main.ts`. */
+export function program(entry?: URL): { command: string; args: string[] } {
   const packed = Deno.env.get("POSTERN_BIN");
-  if (packed) return { command: packed, args: [] };
-  const main = fromFileUrl(new URL("../../main.ts", import.meta.url));
+  if (packed && !entry) return { command: packed, args: [] };
+  const main = fromFileUrl(entry ?? new URL("../../main.ts", import.meta.url));
   const config = fromFileUrl(new URL("../../deno.json", import.meta.url));
   return { command: Deno.execPath(), args: ["run", "-A", "--no-check", "--config", config, main] };
 }

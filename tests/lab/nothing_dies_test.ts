@@ -169,6 +169,53 @@ for (const path of ["direct", "relayed"] as const) {
   });
 }
 
+/** The machine sleeps for longer than the other ends wait; 180 s are nothing for a test, unless it is told to take its time. */
+const LONG_SLEEP_S = Number(Deno.env.get("POSTERN_LONG_SLEEP_S") ?? 0);
+const SHORT = { idleMs: 5_000, sleepMs: 8_000 } as const;
+
+for (const path of ["direct", "relayed"] as const) {
+  Deno.test({
+    name:
+      `flows of a ${path} tunnel end, and new ones work at once, when the agent has slept for too long`,
+    ignore,
+    async fn() {
+      await using lab = await Lab.create({ link: { delayMs: 10 }, linkB: { rateMbit: 10 } });
+      const noDirect = path === "relayed" ? ["--no-direct"] : [];
+      const flags = { agent: noDirect, connector: noDirect };
+      const idle = LONG_SLEEP_S > 0 ? {} : { POSTERN_TUNNEL_IDLE_MS: String(SHORT.idleMs) };
+      await using postern = await PosternInLab.start(lab, { flags, env: idle });
+      try {
+        await postern.curl("/");
+        await untilPath(postern, path);
+        const sleepMs = LONG_SLEEP_S > 0 ? LONG_SLEEP_S * 1000 : SHORT.sleepMs;
+        // At 10 Mbit/s: it would last until long after waking up.
+        const words = ["-o", "/dev/null"];
+        const done = postern.curl(`/bytes/${BYTES}`, { args: words, withinS: sleepMs / 1000 + 60 });
+        await sleep(1_000);
+        postern.process("agent").signal("SIGSTOP");
+        await sleep(sleepMs);
+        postern.process("agent").signal("SIGCONT");
+        const awake = performance.now();
+        const ended = done.then(({ code, stderr }) => {
+          // 28 would be curl's own time-out: a flow that hung.
+          assert.ok(code !== 0 && code !== 28, `${code} ${stderr}`);
+          return Math.round(performance.now() - awake);
+        });
+        assert.equal((await postern.curl("/", { withinS: 15 })).code, 0);
+        const served = Math.round(performance.now() - awake);
+        const reset = await ended;
+        const event = `the agent slept for ${sleepMs / 1000} s: reset after ${reset} ms, new flow`;
+        stalls.push({ event, path, goal: "one round trip", longestStallMs: served });
+        assert.ok(reset < 1_000, `${reset} ms until the reset`);
+        assert.ok(served < 1_000, `${served} ms until a new flow was served`);
+      } catch (error) {
+        console.error(postern.logs());
+        throw error;
+      }
+    },
+  });
+}
+
 Deno.test.afterAll(() => {
   if (stalls.length > 0) console.table(stalls);
 });

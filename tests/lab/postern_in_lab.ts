@@ -17,6 +17,10 @@ export const LAB_PORTS = { relay: 4433, service: 8080, forward: 9000 } as const;
 export interface LabProgramOptions {
   /** More words for one role's command line. */
   readonly flags?: Partial<Record<HostName, readonly string[]>>;
+  /** The file to run instead of `main.ts`, for a role. */
+  readonly entry?: Partial<Record<HostName, URL>>;
+  /** More environment for every role. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Wait until connector and agent say that they are ready. @default true */
   readonly wait?: boolean;
   /** The program behind the connector, and its words; it says `ready`. @default the web service */
@@ -34,11 +38,15 @@ export class PosternInLab implements AsyncDisposable {
   readonly #processes = new Map<HostName | "service", TestProcess>();
   readonly #flags: Partial<Record<HostName, readonly string[]>>;
   readonly #service: readonly [program: URL, ...words: string[]];
+  readonly #entry: Partial<Record<HostName, URL>>;
+  readonly #env: Readonly<Record<string, string>>;
   readonly #invites: Partial<Record<HostName, string>> = {};
 
   private constructor(lab: Lab, options: LabProgramOptions) {
     this.lab = lab;
     this.#flags = options.flags ?? {};
+    this.#entry = options.entry ?? {};
+    this.#env = options.env ?? {};
     const web = new URL("web_service.ts", import.meta.url);
     this.#service = options.service ?? [web, String(LAB_PORTS.service)];
     this.folder = Deno.makeTempDirSync({ prefix: "postern-lab-" });
@@ -71,11 +79,12 @@ export class PosternInLab implements AsyncDisposable {
 
   /** Starts a role, with its invite the first time; again after {@linkcode stopRole}. Does not wait. */
   startRole(role: HostName): TestProcess {
-    const { command, args } = program();
+    const { command, args } = program(this.#entry[role]);
     const invite = this.#invites[role];
     const words = [role, "--state", this.state(role), ...this.#words(role)];
     delete this.#invites[role];
     return this.#start(role, role, command, [...args, ...words, ...this.#flags[role] ?? []], {
+      ...this.#env,
       ...(invite === undefined ? {} : { POSTERN_INVITE: invite }),
     });
   }
@@ -117,6 +126,14 @@ export class PosternInLab implements AsyncDisposable {
   async path(): Promise<{ path: TunnelPath; status: ClientStatus }> {
     const status = await this.status("agent") as ClientStatus;
     return { path: status.tunnels[0]?.path ?? "none", status };
+  }
+
+  /** Waits until the agent's tunnel is on that path. @throws {Error} where it is not within 10 s */
+  async untilPath(path: TunnelPath): Promise<void> {
+    for (const until = Date.now() + 10_000; (await this.path()).path !== path;) {
+      if (Date.now() > until) throw new Error(`Cannot see the tunnel ${path}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   }
 
   /** curl at the agent, through the tunnel, to the service. */
