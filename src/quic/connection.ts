@@ -275,6 +275,11 @@ export class QuicConnection {
     this.#sender.peer = peer;
   }
 
+  /** The path that was left last is dead: what is lost there is found out a round trip sooner than by itself. */
+  leftPathDied(): void {
+    if (!this.#closed && this.#left.died(performance.now())) this.touched();
+  }
+
   /** The connection has one more path: it has used up a connection id at either end. */
   pathAdded(): void {
     this.#idsWanted++;

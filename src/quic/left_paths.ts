@@ -9,6 +9,7 @@
  *
  * ```
  * left --a round trip later, and a sign of life--> challenge by way of the path in use --a few times--> forgotten
+ *      --it was dead: at once--> the first challenge
  * ```
  *
  * Into silence nothing is sent: a path whose challenges are lost three times is a failed one for the engine, and it ends a
@@ -85,16 +86,27 @@ export class LeftPaths {
     let due = false;
     for (const [key, left] of this.#left) {
       if (now < left.at) continue;
-      if (this.#isSettled(left) || !this.#challenge(left)) {
-        this.#left.delete(key);
-        continue;
-      }
-      left.challenges++;
-      left.interval *= 2;
-      left.at = now + left.interval;
-      due = true;
+      if (this.#isSettled(left)) this.#left.delete(key);
+      else if (this.#ask(key, left, now)) due = true;
     }
     return due;
+  }
+
+  /** The path that was left last is dead: nothing on it is only slow. Answers whether there is something to send now. */
+  died(now: Millis): boolean {
+    const [key, left] = [...this.#left].at(-1) ?? [];
+    return key !== undefined && left!.challenges === 0 && this.#ask(key, left!, now);
+  }
+
+  #ask(key: string, left: Left, now: Millis): boolean {
+    if (!this.#challenge(left)) {
+      this.#left.delete(key);
+      return false;
+    }
+    left.challenges++;
+    left.interval *= 2;
+    left.at = now + left.interval;
+    return true;
   }
 
   #isSettled({ local, peer, challenges }: Left): boolean {

@@ -382,6 +382,7 @@ export class DirectSide implements TunnelDirect {
     // The agent knows that the path it left is dead, the connector has to suppose so.
     if (!direct && (this.#urgent || this.#tunnel.end === "connector")) {
       this.#tunnel.egress.repeatRelayed();
+      this.#tunnel.connection.leftPathDied();
     }
     this.#history.moved(direct ? peer : undefined, reason);
   }

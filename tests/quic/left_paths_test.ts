@@ -45,15 +45,24 @@ async function go({ client }: PathsPair, path: TestPath): Promise<void> {
 }
 
 /** Runs a transfer, cuts the path in use in its midst, and moves to the other one once much was lost. */
-async function moveFromDeadPath(direction: "download" | "upload"): Promise<number> {
+async function moveFromDeadPath(
+  direction: "download" | "upload",
+  { known = false } = {},
+): Promise<{ bytes: number; goneOnMs: number }> {
   const [dead, live] = [new TestPath(1, { delayMs: 10 }), new TestPath(2, { delayMs: 20 })];
   const half = Promise.withResolvers<void>();
   const arrived = Promise.withResolvers<number>();
-  const progress = (bytes: number) => bytes >= CUT_AT && half.resolve();
+  let [movedAt, goneOnMs] = [Infinity, Infinity];
+  const progress = (bytes: number) => {
+    if (bytes >= CUT_AT) half.resolve();
+    goneOnMs = Math.min(goneOnMs, Math.max(0, performance.now() - movedAt) || Infinity);
+  };
   const pair = await createPathsPair([live, dead], {
     // Less than the queue holds, so that the cut is the only loss.
     settings: { streamWindow: WINDOW, maxStreamWindow: WINDOW },
-    server: () => ({
+    server: (server) => ({
+      path: ({ type }) =>
+        type === "PeerMigrated" && known && movedAt < Infinity && server.leftPathDied(),
       stream: (stream) => {
         if (direction === "download") void fill(stream);
         else void drain(stream, progress).then(arrived.resolve);
@@ -72,11 +81,14 @@ async function moveFromDeadPath(direction: "download" | "upload"): Promise<numbe
     // The other direction lives on, so every acknowledgement arrives: nothing on that path is newly acknowledged later.
     dead.cut[direction === "download" ? "toClient" : "toServer"] = true;
     await new Promise((resolve) => setTimeout(resolve, 300));
+    movedAt = performance.now();
     await go(pair, live);
+    if (known) pair.client.leftPathDied();
     const late = new Promise<number>((resolve) => {
       timer = setTimeout(() => resolve(-1), PATIENCE_MS);
     });
-    return await Promise.race([arrived.promise, late]);
+    const bytes = await Promise.race([arrived.promise, late]);
+    return { bytes, goneOnMs };
   } finally {
     clearTimeout(timer);
     pair.close();
@@ -84,9 +96,23 @@ async function moveFromDeadPath(direction: "download" | "upload"): Promise<numbe
 }
 
 Deno.test("LeftPaths gets a download going that left a dead path", async () => {
-  assert.equal(await moveFromDeadPath("download"), BYTES);
+  assert.equal((await moveFromDeadPath("download")).bytes, BYTES);
 });
 
 Deno.test("LeftPaths gets an upload going that left a dead path", async () => {
-  assert.equal(await moveFromDeadPath("upload"), BYTES + 1);
+  assert.equal((await moveFromDeadPath("upload")).bytes, BYTES + 1);
 });
+
+for (const direction of ["download", "upload"] as const) {
+  Deno.test(`QuicConnection.leftPathDied() gets a ${direction} going sooner`, async () => {
+    const unknown = await moveFromDeadPath(direction);
+    const known = await moveFromDeadPath(direction, { known: true });
+    assert.deepEqual(
+      [unknown.bytes, known.bytes],
+      direction === "upload" ? [BYTES + 1, BYTES + 1] : [BYTES, BYTES],
+    );
+    // A round trip is 40 ms there.
+    const { goneOnMs } = known;
+    assert.ok(goneOnMs < unknown.goneOnMs - 20, `${goneOnMs} instead of ${unknown.goneOnMs} ms`);
+  });
+}
