@@ -123,6 +123,8 @@ export class TcpFlowEnd implements FlowEnd {
       ...(first ? { first } : {}),
       aborted: () => this.#aborted,
     });
+    // The tunnel has died: whoever only listens would wait for ever.
+    if (this.stream.dead && !this.stream.receiveFinished) this.#stop();
   }
 
   /** Ends the flow here and at the other end; what is under way is lost. */

@@ -4,8 +4,14 @@ import { createPair } from "../quic/pair.ts";
 
 const dial = (port: number) => Deno.connect({ hostname: "127.0.0.1", port });
 
-/** Agent's mux and connector's mux over a real QUIC connection; aborts are handed over directly. */
-async function createMuxes(serve: (conn: Deno.TcpConn) => Promise<void>) {
+/**
+ * Agent's mux and connector's mux over a real QUIC connection; aborts are handed over directly. `told`: both are told when the
+ * connection is over.
+ */
+async function createMuxes(
+  serve: (conn: Deno.TcpConn) => Promise<void>,
+  { told = true } = {},
+) {
   const target = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const front = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const served: Promise<void>[] = [];
@@ -28,10 +34,10 @@ async function createMuxes(serve: (conn: Deno.TcpConn) => Promise<void>) {
       });
       return {
         stream: (stream) => void connectorMux!.accept(stream),
-        closed: () => connectorMux!.abortFlows(() => true),
+        closed: () => told && connectorMux!.abortFlows(() => true),
       };
     },
-    client: { closed: () => cell.agent?.abortFlows(() => true) },
+    client: { closed: () => told && cell.agent?.abortFlows(() => true) },
   });
   await pair.established;
   const agentMux = cell.agent = new Mux(pair.client, {
@@ -48,6 +54,8 @@ async function createMuxes(serve: (conn: Deno.TcpConn) => Promise<void>) {
     agentMux,
     connect,
     connectorMux: () => connectorMux!,
+    /** As after a time-out: the other end hears nothing. */
+    abandon: () => pair.client.abandon(),
     closeTunnel: (who: "agent" | "connector") =>
       void (who === "agent" ? Promise.resolve(pair.client) : pair.server)
         .then((connection) => connection.close(0, "stopping")),
@@ -176,6 +184,25 @@ Deno.test("Mux stops reading from a client whose service does not read", async (
   assert.equal(got, written);
   near.close();
   await idle.done;
+  await muxes.close();
+});
+
+Deno.test("Mux resets a connection that only listens when its tunnel dies", async () => {
+  const block = new Uint8Array(65_536);
+  const muxes = await createMuxes(async (conn) => {
+    await conn.write(block);
+    await readAll(conn);
+    conn.close();
+  }, { told: false });
+  const { near, done } = await muxes.connect("web");
+  let got = 0;
+  while (got < block.length) got += await near.read(new Uint8Array(65_536)) ?? 0;
+  muxes.abandon();
+  await assert.rejects(near.read(new Uint8Array(1)), Deno.errors.ConnectionReset);
+  near.close();
+  await done.catch(() => {});
+  assert.equal(muxes.agentMux.flows.size, 0);
+  muxes.connectorMux().abortFlows(() => true);
   await muxes.close();
 });
 
