@@ -10,12 +10,11 @@ import type { Millis } from "../core/mod.ts";
 
 /** Larger trains are bulk, in bytes. */
 const MAX_TRAIN = 4096;
-/** Trains kept: what interactive programs send until a path is found dead. The oldest gives way. */
+/** Trains kept, and bytes in them: what interactive programs send until a path is found dead. The oldest gives way. */
 const MAX_TRAINS = 64;
+const MAX_BYTES = 16 * 1024;
 /** What is older was answered while the path still lived, or is lost for good. */
 const MAX_AGE: Millis = 500;
-/** Sent again at a time, in bytes: as much as a connection may send at its start, about (RFC 9002 §7.2 has 10 packets). */
-const MAX_BYTES = 16 * 1024;
 
 interface Train {
   readonly data: Uint8Array;
@@ -25,29 +24,27 @@ interface Train {
 
 /** See the module's head. */
 export class RecentPackets {
-  readonly #trains: Train[] = [];
-  #next = 0;
+  /** Oldest first. */
+  #trains: Train[] = [];
+  #bytes = 0;
 
   /** A train left on the direct path. */
   sent(data: Uint8Array, segmentSize: number, now: Millis): void {
     if (data.length > MAX_TRAIN) return;
-    this.#trains[this.#next] = { data: data.slice(), segmentSize, at: now };
-    this.#next = (this.#next + 1) % MAX_TRAINS;
+    this.#trains.push({ data: data.slice(), segmentSize, at: now });
+    this.#bytes += data.length;
+    while (this.#trains.length > MAX_TRAINS || this.#bytes > MAX_BYTES) {
+      this.#bytes -= this.#trains.shift()!.data.length;
+    }
   }
 
   /** The packets that the other end may not have got, in order. Answers each once. */
   take(now: Millis): Uint8Array[] {
     const packets: Uint8Array[] = [];
-    let bytes = 0;
-    const count = this.#trains.length;
-    for (let i = 0; i < count; i++) {
-      const { data, segmentSize, at } = this.#trains[(this.#next + i) % count]!;
+    for (const { data, segmentSize, at } of this.#trains) {
       if (now - at > MAX_AGE) continue;
       for (let from = 0; from < data.length; from += segmentSize) {
-        const packet = data.subarray(from, from + segmentSize);
-        bytes += packet.length;
-        if (bytes > MAX_BYTES) break;
-        packets.push(packet);
+        packets.push(data.subarray(from, from + segmentSize));
       }
     }
     this.clear();
@@ -56,7 +53,7 @@ export class RecentPackets {
 
   /** Nothing of this is of interest any more. */
   clear(): void {
-    this.#trains.length = 0;
-    this.#next = 0;
+    this.#trains = [];
+    this.#bytes = 0;
   }
 }
