@@ -65,6 +65,25 @@ export function migrate(connection: QuicConnection, local: Address, peer: Addres
   return true;
 }
 
+/**
+ * A packet of at most `size` bytes that the engine takes for sent on the path in use, and that has to be acknowledged; whoever takes
+ * it sends it another way. `undefined` where there is none just now.
+ */
+export function takeDetour(connection: QuicConnection, size: number): Uint8Array | undefined {
+  if (connection.closed) return undefined;
+  const { native, local, peer } = connection;
+  const buffer = new Uint8Array(size);
+  try {
+    // A challenge may be sent however full the path is.
+    native.probePath(local, peer);
+    const result = native.sendOnPath(buffer, local, peer);
+    connection.touched();
+    return result === null ? undefined : buffer.subarray(0, result[0]);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Sends what the engine has for a path that is not the one in use: challenges, and answers to them. */
 function flushPath(connection: QuicConnection, local: Address, peer: Address): void {
   const { native, egress } = connection;

@@ -32,6 +32,7 @@ import {
 } from "../path/mod.ts";
 import { isPathValidated, MAX_PACKET, MIN_PACKET, type NativePathEvent } from "../quic/mod.ts";
 import type { DirectSideOptions, PathChange, TunnelDirect } from "./direct_part.ts";
+import { Detour } from "./detour.ts";
 import { HeadStart } from "./head_start.ts";
 import { PROBE_KEY_BYTES } from "./knock.ts";
 import { PathHistory } from "./path_history.ts";
@@ -57,6 +58,7 @@ export class DirectSide implements TunnelDirect {
   readonly #outcomes = new Map<4 | 6, AttemptOutcome>();
   readonly #history: PathHistory;
   readonly #watch: TrafficWatch;
+  readonly #detour: Detour;
   #paths: Driver<TunnelPathsInput, TunnelPathsOutput> | undefined;
   #relayedMtu: RelayedMtu | undefined;
   #key: Uint8Array | undefined;
@@ -79,6 +81,7 @@ export class DirectSide implements TunnelDirect {
   constructor(tunnel: Tunnel, options: DirectSideOptions) {
     this.#tunnel = tunnel;
     this.#options = options;
+    this.#detour = new Detour(tunnel.connection, (packet) => tunnel.egress.sendSealed(packet));
     this.#history = new PathHistory(tunnel, options.log);
     this.#watch = new TrafficWatch({
       tunnel,
@@ -222,6 +225,7 @@ export class DirectSide implements TunnelDirect {
   stop(): void {
     this.#offers.stop();
     this.#watch.stop();
+    this.#detour.stop();
     this.#mover?.stop();
     this.#follower?.stop();
     this.#paths?.tell({ type: "stop" });
@@ -346,6 +350,7 @@ export class DirectSide implements TunnelDirect {
         // Maybe our NAT has given us other addresses: the relay has to know before anything is sent through it.
         this.#options.doubted();
         this.#options.own.refresh();
+        if (tunnel.end === "connector") this.#detour.start();
         return;
       case "refresh":
         return this.#options.own.refresh();
@@ -375,6 +380,7 @@ export class DirectSide implements TunnelDirect {
     const path: DirectPath | undefined = direct
       ? { socket: sockets.idOf(local), remote: peer }
       : undefined;
+    this.#detour.stop();
     this.#paths?.tell({ type: "migrated", path });
     if (direct) this.#relayedMtu?.release();
     else this.#searchRelayed();

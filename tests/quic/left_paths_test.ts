@@ -5,6 +5,7 @@ import {
   probePath,
   type QuicStream,
   STREAM_END,
+  takeDetour,
 } from "../../src/quic/mod.ts";
 import { createPathsPair, type PathsPair, TestPath } from "./paths_pair.ts";
 
@@ -47,7 +48,7 @@ async function go({ client }: PathsPair, path: TestPath): Promise<void> {
 /** Runs a transfer, cuts the path in use in its midst, and moves to the other one once much was lost. */
 async function moveFromDeadPath(
   direction: "download" | "upload",
-  { known = false } = {},
+  { known = false, both = false, detour = false } = {},
 ): Promise<{ bytes: number; goneOnMs: number }> {
   const [dead, live] = [new TestPath(1, { delayMs: 10 }), new TestPath(2, { delayMs: 20 })];
   const half = Promise.withResolvers<void>();
@@ -70,6 +71,7 @@ async function moveFromDeadPath(
     }),
   });
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let detours: ReturnType<typeof setInterval> | undefined;
   try {
     await go(pair, dead);
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -80,6 +82,13 @@ async function moveFromDeadPath(
     await half.promise;
     // The other direction lives on, so every acknowledgement arrives: nothing on that path is newly acknowledged later.
     dead.cut[direction === "download" ? "toClient" : "toServer"] = true;
+    if (both) dead.cut.toClient = dead.cut.toServer = true;
+    if (detour) {
+      detours = setInterval(() => {
+        const packet = takeDetour(pair.server, 1200);
+        if (packet) pair.server.egress.transmit(live.server, live.client, packet, packet.length);
+      }, 15);
+    }
     await new Promise((resolve) => setTimeout(resolve, 300));
     movedAt = performance.now();
     await go(pair, live);
@@ -91,6 +100,7 @@ async function moveFromDeadPath(
     return { bytes, goneOnMs };
   } finally {
     clearTimeout(timer);
+    clearInterval(detours);
     pair.close();
   }
 }
@@ -116,3 +126,14 @@ for (const direction of ["download", "upload"] as const) {
     assert.ok(goneOnMs < unknown.goneOnMs - 20, `${goneOnMs} instead of ${unknown.goneOnMs} ms`);
   });
 }
+
+Deno.test("takeDetour() gets a download going sooner still", async () => {
+  const without = await moveFromDeadPath("download", { known: true, both: true });
+  const { bytes, goneOnMs } = await moveFromDeadPath("download", {
+    known: true,
+    both: true,
+    detour: true,
+  });
+  assert.deepEqual([without.bytes, bytes], [BYTES, BYTES]);
+  assert.ok(goneOnMs < without.goneOnMs - 15, `${goneOnMs} instead of ${without.goneOnMs} ms`);
+});
