@@ -57,7 +57,8 @@ export type TunnelPathsInput =
   | { readonly type: "migrated"; readonly path: DirectPath | undefined }
   /** The tunnel could not move to the path that `use` named. */
   | { readonly type: "migration-failed"; readonly path: DirectPath }
-  | { readonly type: "network-changed" }
+  /** `elsewhere`: what the tunnel sends on its path leaves from another address than before. */
+  | { readonly type: "network-changed"; readonly elsewhere?: boolean }
   | { readonly type: "time" }
   | { readonly type: "stop" };
 
@@ -168,8 +169,12 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
         break;
       case "network-changed":
         for (const option of this.#proven.values()) option.stale = true;
-        this.#puncher.handle(input, now);
-        this.#monitor.handle(input, now);
+        this.#puncher.handle({ type: "network-changed" }, now);
+        this.#monitor.handle({ type: "network-changed" }, now);
+        // The other end's NAT knows us by the old one: to find that out by silence takes longer than to prove the way anew.
+        if (input.elsewhere && this.#current) {
+          this.#dead(this.#current, "this machine is elsewhere now", now);
+        }
         break;
       case "datagram":
         this.#open(input, now);

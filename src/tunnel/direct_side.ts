@@ -31,6 +31,7 @@ import {
   type TunnelPathsOutput,
 } from "../path/mod.ts";
 import { isPathValidated, MAX_PACKET, MIN_PACKET, type NativePathEvent } from "../quic/mod.ts";
+import { sourceTowards } from "../sockets/mod.ts";
 import type { DirectSideOptions, PathChange, TunnelDirect } from "./direct_part.ts";
 import { Detour } from "./detour.ts";
 import { HeadStart } from "./head_start.ts";
@@ -77,6 +78,8 @@ export class DirectSide implements TunnelDirect {
   #useReason = "";
   /** The path that was left was dead. */
   #urgent = false;
+  /** From where the direct path in use begins, as far as the system tells. */
+  #source: string | null | undefined;
 
   constructor(tunnel: Tunnel, options: DirectSideOptions) {
     this.#tunnel = tunnel;
@@ -183,7 +186,9 @@ export class DirectSide implements TunnelDirect {
 
   /** An interface, address or route of ours changed. */
   networkChanged(): void {
-    this.#paths?.tell({ type: "network-changed" });
+    const { peer } = this.#tunnel.connection;
+    const elsewhere = !isRelayed(peer) && sourceTowards(peer) !== this.#source;
+    this.#paths?.tell({ type: "network-changed", elsewhere });
     this.#tunnel.poke();
   }
 
@@ -381,6 +386,7 @@ export class DirectSide implements TunnelDirect {
       ? { socket: sockets.idOf(local), remote: peer }
       : undefined;
     this.#detour.stop();
+    if (direct) this.#source = sourceTowards(peer);
     this.#paths?.tell({ type: "migrated", path });
     if (direct) this.#relayedMtu?.release();
     else this.#searchRelayed();

@@ -133,6 +133,14 @@ Deno.test("TunnelPaths does leave a path at once when this machine has left its 
   assert.deepEqual(uses(tell(paths, { type: "local", local }, now)), [undefined]);
 });
 
+Deno.test("TunnelPaths does leave a path at once when this machine is elsewhere, and no other change", () => {
+  const { paths, now } = onTwoWays(OTHER);
+  assert.deepEqual(uses(tell(paths, { type: "network-changed" }, now)), []);
+  const out = tell(paths, { type: "network-changed", elsewhere: true }, now);
+  assert.deepEqual(uses(out), [undefined]);
+  assert.deepEqual(uses(runTo(paths, now + 1_000, { answers: (to) => to === PEER })), [PEER.key]);
+});
+
 Deno.test("TunnelPaths does take a path back that died once, and hold one that keeps failing", () => {
   const paths = create();
   runTo(paths, 500, { first: tell(paths, remote(), 0) });
