@@ -67,14 +67,14 @@ export function migrate(connection: QuicConnection, local: Address, peer: Addres
 
 /**
  * A packet of at most `size` bytes that the engine takes for sent on the path in use, and that has to be acknowledged; whoever takes
- * it sends it another way. `undefined` where there is none just now.
+ * it sends it another way. `undefined` where there is none just now, as when the congestion window is full.
  */
 export function takeDetour(connection: QuicConnection, size: number): Uint8Array | undefined {
   if (connection.closed) return undefined;
   const { native, local, peer } = connection;
   const buffer = new Uint8Array(size);
   try {
-    // A challenge may be sent however full the path is.
+    // Something to be answered, should there be nothing else to send.
     native.probePath(local, peer);
     const result = native.sendOnPath(buffer, local, peer);
     connection.touched();
