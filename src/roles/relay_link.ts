@@ -63,8 +63,8 @@ export class RelayLink {
   #connectMs: number | null = null;
   #minDelayMs = 0;
   #stopped = false;
-  /** Those of its addresses that could be reached when it was last looked for. */
-  #reachable = "";
+  /** Those of its addresses that are raced, or were. */
+  #raced: readonly Address[] = [];
 
   constructor(options: RelayLinkOptions) {
     this.#options = options;
@@ -143,13 +143,15 @@ export class RelayLink {
 
   /** The network has changed: what failed before may work now, and what works may not. */
   networkChanged(): void {
-    const reachable = reachableOf(this.addresses);
+    const reachable = new Set(reachableOf(this.addresses).map(({ key }) => key));
     const peer = this.#current?.connection.peer;
     // With no way to any of them, it is better to wait for one to come back than to give up what may live on.
-    if (peer && reachable.length > 0 && !reachable.includes(peer)) {
+    if (peer && reachable.size > 0 && !reachable.has(peer.key)) {
       this.#giveUp(`this machine has no way to ${peer.key} any more`);
     }
-    this.#reconnect.tell({ type: "wake", anew: keysOf(reachable) !== this.#reachable });
+    // A race goes on while any of it can be won: families come back one after the other.
+    const anew = !this.#raced.some(({ key }) => reachable.has(key));
+    this.#reconnect.tell({ type: "wake", anew });
     this.#session.tell({ type: "check" });
     this.poke();
   }
@@ -224,10 +226,9 @@ export class RelayLink {
     this.#state = "connecting";
     const lists = await Promise.all(this.#options.relays().map((relay) => resolveHost(relay)));
     this.addresses = lists.flat();
-    const reachable = reachableOf(this.addresses);
-    this.#reachable = keysOf(reachable);
+    this.#raced = reachableOf(this.addresses);
     // Where none can be reached, what we know of that may be wrong.
-    const addresses = reachable.length > 0 ? reachable : this.addresses;
+    const addresses = this.#raced.length > 0 ? this.#raced : this.addresses;
     this.#reconnect.tell({ type: "addresses", addresses });
   }
 
@@ -404,8 +405,4 @@ export class RelayLink {
     }
     this.#options.output(output);
   }
-}
-
-function keysOf(addresses: readonly Address[]): string {
-  return addresses.map(({ key }) => key).join();
 }
