@@ -74,8 +74,8 @@ export function takeDetour(connection: QuicConnection, size: number): Uint8Array
   const { native, local, peer } = connection;
   const buffer = new Uint8Array(size);
   try {
-    // Something to be answered, should there be nothing else to send.
-    native.probePath(local, peer);
+    // No challenge: one that is not answered in time makes the engine give up the path in use, and the connection with it.
+    native.sendAckEliciting();
     const result = native.sendOnPath(buffer, local, peer);
     connection.touched();
     return result === null ? undefined : buffer.subarray(0, result[0]);
