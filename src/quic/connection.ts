@@ -78,7 +78,7 @@ export class QuicConnection {
       lookAgain: () => this.#lookAgain(),
       opened: (stream) => this.#handler.stream?.(stream),
     });
-    this.#left = new LeftPaths();
+    this.#left = new LeftPaths(native, options);
     this.#sender = new PacketSender({
       ...options,
       native,
@@ -243,6 +243,7 @@ export class QuicConnection {
     if (this.#established || this.inEarlyData) this.#processIds();
     if (!this.#left.none && this.packetsIn !== this.#packetsSeen) {
       for (const packet of this.#left.heard(now)) this.#sender.sendAlong(packet);
+      this.touched();
     }
     this.#packetsSeen = this.packetsIn;
     this.#streams.process(now);
@@ -280,8 +281,9 @@ export class QuicConnection {
 
   /** The path that was left last is dead: what is lost there is found out a round trip sooner than by itself. */
   leftPathDied(): void {
-    const packet = this.#closed ? undefined : this.#left.died(performance.now());
-    if (packet) this.#sender.sendAlong(packet);
+    if (this.#closed) return;
+    for (const packet of this.#left.died(performance.now())) this.#sender.sendAlong(packet);
+    this.touched();
   }
 
   /** The path in use may be left any moment: its last packet is kept (see `LeftPaths`). */

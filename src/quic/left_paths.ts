@@ -12,9 +12,10 @@
  *      --it was dead: at once--> the first time
  * ```
  *
- * A PATH_CHALLENGE would be such a packet, too, and can be had at any time. But at a server the engine gives a path up for good when
- * any loss timer of that path fires while a challenge is unanswered, however well the path is; and when the connection has gone
- * back to it meanwhile, that is its end.
+ * Where the congestion window is full there is none. Then a PATH_CHALLENGE serves, which may be sent all the same. But a server does
+ * so only on a path that is known to be dead, or was left a while ago: there the engine gives a path up for good when any loss
+ * timer of that path fires while a challenge is unanswered, however well the path is; and when the connection has gone back to
+ * it meanwhile, that is its end. (At a client it takes three such times.)
  * @module
  */
 import type { Address, Millis } from "../core/mod.ts";
@@ -29,6 +30,11 @@ const FIRST_MAX_MS: Millis = 150;
 
 /** Times that a parting is sent: all lost at 5 % loss is one in 8,000. */
 const TIMES = 3;
+
+/** Challenges where there is no parting. */
+const CHALLENGES = 2;
+/** A path left this long ago is not gone back to so soon that the challenge is still unanswered. */
+const LATE_MS: Millis = 600;
 
 /** For so long what the engine sends on a left path goes along the one in use, where no parting could be had. */
 const FORGET_MS: Millis = 10_000;
@@ -45,20 +51,29 @@ export interface PathOfConnection {
   readonly peer: Address;
 }
 
-interface Left {
+interface Left extends PathOfConnection {
   /** When the parting is due, and how long after it the next time. */
   at: Millis;
   interval: Millis;
   times: number;
+  dead: boolean;
+  readonly lateAt: Millis;
   readonly packet: Uint8Array | undefined;
   readonly until: Millis;
 }
 
 /** See the module's head. */
 export class LeftPaths {
+  readonly #native: NativeConnection;
+  readonly #isClient: boolean;
   readonly #left = new Map<string, Left>();
   #parting: { readonly key: string; readonly at: Millis; readonly packet: Uint8Array } | undefined;
   #askedAt: Millis = -Infinity;
+
+  constructor(native: NativeConnection, { isClient }: { isClient: boolean }) {
+    this.#native = native;
+    this.#isClient = isClient;
+  }
 
   /** Nothing to do. */
   get none(): boolean {
@@ -98,6 +113,9 @@ export class LeftPaths {
     const interval = Math.min(FIRST_MAX_MS, Math.max(FIRST_MIN_MS, rtt));
     const fresh = parting?.key === key && now - parting.at <= FRESH_MS;
     this.#left.set(key, {
+      ...from,
+      dead: false,
+      lateAt: now + LATE_MS,
       at: now + interval,
       interval,
       times: 0,
@@ -106,28 +124,42 @@ export class LeftPaths {
     });
   }
 
-  /** Packets came on the path in use. Answers what is to be sent along it now. */
+  /** Packets came on the path in use. Answers what is to be sent along it now, besides what the engine has. */
   heard(now: Millis): Uint8Array[] {
     const due: Uint8Array[] = [];
     for (const [key, left] of this.#left) {
       if (left.times >= TIMES || now >= left.until) this.#left.delete(key);
-      else if (left.packet && now >= left.at) due.push(next(left, left.packet, now));
+      else if (now >= left.at) due.push(...this.#next(left, now));
     }
     return due;
   }
 
-  /** The path that was left last is dead: nothing on it is only slow. Answers what is to be sent along the one in use now. */
-  died(now: Millis): Uint8Array | undefined {
+  /** The path that was left last is dead: nothing on it is only slow. Answers as {@linkcode heard}. */
+  died(now: Millis): Uint8Array[] {
     const left = [...this.#left.values()].at(-1);
-    return left?.packet && left.times === 0 ? next(left, left.packet, now) : undefined;
+    if (!left || left.times > 0) return [];
+    left.dead = true;
+    return this.#next(left, now);
   }
-}
 
-function next(left: Left, packet: Uint8Array, now: Millis): Uint8Array {
-  left.times++;
-  left.interval *= 2;
-  left.at = now + left.interval;
-  return packet;
+  #mayChallenge({ dead, lateAt }: Left, now: Millis): boolean {
+    return this.#isClient || dead || now >= lateAt;
+  }
+
+  #next(left: Left, now: Millis): Uint8Array[] {
+    const { packet, local, peer } = left;
+    if (!packet && (left.times >= CHALLENGES || !this.#mayChallenge(left, now))) return [];
+    left.times++;
+    left.interval *= 2;
+    left.at = now + left.interval;
+    if (packet) return [packet];
+    try {
+      this.#native.probePath(local, peer);
+    } catch {
+      // The engine does not know it any more.
+    }
+    return [];
+  }
 }
 
 function keyOf({ local, peer }: PathOfConnection): string {

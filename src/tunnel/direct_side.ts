@@ -78,6 +78,8 @@ export class DirectSide implements TunnelDirect {
   #useReason = "";
   /** The path that was left was dead. */
   #urgent = false;
+  /** Nothing has come on the direct path for a while. */
+  #silentPath = false;
   /** From where the direct path in use begins, as far as the system tells. */
   #source: string | null | undefined;
 
@@ -356,10 +358,13 @@ export class DirectSide implements TunnelDirect {
         this.#options.doubted();
         this.#options.own.refresh();
         if (tunnel.end === "connector") this.#detour.start();
+        this.#silentPath = true;
         return;
       case "refresh":
         return this.#options.own.refresh();
       case "rtt":
+        this.#silentPath = false;
+        return;
       case "dropped":
         return;
     }
@@ -386,13 +391,13 @@ export class DirectSide implements TunnelDirect {
       ? { socket: sockets.idOf(local), remote: peer }
       : undefined;
     this.#detour.stop();
-    if (direct) this.#source = sourceTowards(peer);
+    if (direct) [this.#silentPath, this.#source] = [false, sourceTowards(peer)];
     this.#paths?.tell({ type: "migrated", path });
     if (direct) this.#relayedMtu?.release();
     else this.#searchRelayed();
     this.#tunnel.egress.setShortcuts([]);
-    // The agent knows that the path it left is dead, the connector has to suppose so.
-    if (!direct && (this.#urgent || this.#tunnel.end === "connector")) {
+    // The agent knows that the path it left is dead, the connector has to suppose so of a silent one.
+    if (!direct && (this.#tunnel.end === "agent" ? this.#urgent : this.#silentPath)) {
       this.#tunnel.egress.repeatRelayed();
       this.#tunnel.connection.leftPathDied();
     }
