@@ -32,6 +32,7 @@ import {
   RELAYED_CONNECTOR,
   SealedRouter,
   type Tunnel,
+  TUNNEL_IDLE_TIMEOUT,
   type TunnelWires,
 } from "../tunnel/mod.ts";
 import type { FlowLedger } from "./flow_ledger.ts";
@@ -52,9 +53,11 @@ export interface ObserverFacts {
 }
 
 /** What the wiring needs of the link to the relay. */
-export interface WiringLink
-  extends
-    Pick<RelayLink, "address" | "addresses" | "tell" | "poke" | "networkChanged" | "unknownThere"> {
+export interface WiringLink extends
+  Pick<
+    RelayLink,
+    "address" | "addresses" | "tell" | "poke" | "networkChanged" | "slept" | "unknownThere"
+  > {
   status(): Pick<ReturnType<RelayLink["status"]>, "rttMs">;
 }
 
@@ -71,8 +74,8 @@ export interface ClientWiringOptions {
   readonly noDirect: boolean;
   /** Guess ports where one NAT maps per destination. */
   readonly guessing: boolean;
-  /** Silence after which an end gives a tunnel up, in milliseconds. */
-  readonly tunnelIdleMs: number;
+  /** Silence after which an end gives a tunnel up, in milliseconds. @default 180,000 */
+  readonly tunnelIdleMs?: number;
 }
 
 /** See the module's head. */
@@ -136,7 +139,7 @@ export class ClientWiring {
    */
   #slept(ms: number): void {
     this.#options.link().slept(ms);
-    if (ms < this.#options.tunnelIdleMs) return;
+    if (ms < (this.#options.tunnelIdleMs ?? TUNNEL_IDLE_TIMEOUT)) return;
     const text = `this machine has slept for ${Math.round(ms / 1000)} s`;
     for (const tunnel of [...this.#tunnels.values()]) tunnel.close(text);
   }

@@ -241,6 +241,7 @@ const NO_LINK: WiringLink = {
   tell: () => {},
   poke: () => {},
   networkChanged: () => {},
+  slept: () => {},
   unknownThere: () => {},
   status: () => ({ rttMs: null }),
 };

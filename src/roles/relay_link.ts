@@ -25,7 +25,7 @@ import { VERSION } from "../core/version.ts";
 import { decodeQadAddress } from "../qad/mod.ts";
 import { type CloseReason, describeClose, type QuicConnection } from "../quic/mod.ts";
 import { observeFactsOf } from "./relay_ticket.ts";
-import { reachableOf } from "./reachable.ts";
+import { RelayReach } from "./relay_reach.ts";
 import { resolveHost } from "./resolve_host.ts";
 import { CONTROL_IDLE_TIMEOUT } from "./control_profile.ts";
 import { FirstFlight } from "./first_flight.ts";
@@ -63,8 +63,7 @@ export class RelayLink {
   #connectMs: number | null = null;
   #minDelayMs = 0;
   #stopped = false;
-  /** Those of its addresses that are raced, or were. */
-  #raced: readonly Address[] = [];
+  readonly #reach = new RelayReach();
 
   constructor(options: RelayLinkOptions) {
     this.#options = options;
@@ -143,14 +142,9 @@ export class RelayLink {
 
   /** The network has changed: what failed before may work now, and what works may not. */
   networkChanged(): void {
-    const reachable = new Set(reachableOf(this.addresses).map(({ key }) => key));
     const peer = this.#current?.connection.peer;
-    // With no way to any of them, it is better to wait for one to come back than to give up what may live on.
-    if (peer && reachable.size > 0 && !reachable.has(peer.key)) {
-      this.#giveUp(`this machine has no way to ${peer.key} any more`);
-    }
-    // A race goes on while any of it can be won: families come back one after the other.
-    const anew = !this.#raced.some(({ key }) => reachable.has(key));
+    const { lost, anew } = this.#reach.changed(this.addresses, peer);
+    if (lost) this.#giveUp(`this machine has no way to ${peer?.key} any more`);
     this.#reconnect.tell({ type: "wake", anew });
     this.#session.tell({ type: "check" });
     this.poke();
@@ -226,9 +220,7 @@ export class RelayLink {
     this.#state = "connecting";
     const lists = await Promise.all(this.#options.relays().map((relay) => resolveHost(relay)));
     this.addresses = lists.flat();
-    this.#raced = reachableOf(this.addresses);
-    // Where none can be reached, what we know of that may be wrong.
-    const addresses = this.#raced.length > 0 ? this.#raced : this.addresses;
+    const addresses = this.#reach.race(this.addresses);
     this.#reconnect.tell({ type: "addresses", addresses });
   }
 

@@ -31,12 +31,11 @@ import {
   type TunnelPathsOutput,
 } from "../path/mod.ts";
 import { isPathValidated, MAX_PACKET, MIN_PACKET, type NativePathEvent } from "../quic/mod.ts";
-import { sourceTowards } from "../sockets/mod.ts";
 import type { DirectSideOptions, PathChange, TunnelDirect } from "./direct_part.ts";
-import { Detour } from "./detour.ts";
 import { HeadStart } from "./head_start.ts";
 import { PROBE_KEY_BYTES } from "./knock.ts";
 import { PathHistory } from "./path_history.ts";
+import { PathLoss } from "./path_loss.ts";
 import { type PathEnds, PathFollower, PathMover } from "./path_mover.ts";
 import { RelayedMtu } from "./relayed_mtu.ts";
 import { isRelayed, RELAYED_AGENT, RELAYED_CONNECTOR } from "./sealed.ts";
@@ -59,7 +58,7 @@ export class DirectSide implements TunnelDirect {
   readonly #outcomes = new Map<4 | 6, AttemptOutcome>();
   readonly #history: PathHistory;
   readonly #watch: TrafficWatch;
-  readonly #detour: Detour;
+  readonly #loss: PathLoss;
   #paths: Driver<TunnelPathsInput, TunnelPathsOutput> | undefined;
   #relayedMtu: RelayedMtu | undefined;
   #key: Uint8Array | undefined;
@@ -76,17 +75,11 @@ export class DirectSide implements TunnelDirect {
   #mover: PathMover | undefined;
   #follower: PathFollower | undefined;
   #useReason = "";
-  /** The path that was left was dead. */
-  #urgent = false;
-  /** Nothing has come on the direct path for a while. */
-  #silentPath = false;
-  /** From where the direct path in use begins, as far as the system tells. */
-  #source: string | null | undefined;
 
   constructor(tunnel: Tunnel, options: DirectSideOptions) {
     this.#tunnel = tunnel;
     this.#options = options;
-    this.#detour = new Detour(tunnel.connection, (packet) => tunnel.egress.sendSealed(packet));
+    this.#loss = new PathLoss(tunnel);
     this.#history = new PathHistory(tunnel, options.log);
     this.#watch = new TrafficWatch({
       tunnel,
@@ -188,9 +181,7 @@ export class DirectSide implements TunnelDirect {
 
   /** An interface, address or route of ours changed. */
   networkChanged(): void {
-    const { peer } = this.#tunnel.connection;
-    const elsewhere = !isRelayed(peer) && sourceTowards(peer) !== this.#source;
-    this.#paths?.tell({ type: "network-changed", elsewhere });
+    this.#paths?.tell({ type: "network-changed", elsewhere: this.#loss.elsewhere });
     this.#tunnel.poke();
   }
 
@@ -232,7 +223,7 @@ export class DirectSide implements TunnelDirect {
   stop(): void {
     this.#offers.stop();
     this.#watch.stop();
-    this.#detour.stop();
+    this.#loss.stop();
     this.#mover?.stop();
     this.#follower?.stop();
     this.#paths?.tell({ type: "stop" });
@@ -357,14 +348,11 @@ export class DirectSide implements TunnelDirect {
         // Maybe our NAT has given us other addresses: the relay has to know before anything is sent through it.
         this.#options.doubted();
         this.#options.own.refresh();
-        if (tunnel.end === "connector") this.#detour.start();
-        this.#silentPath = true;
-        return;
+        return this.#loss.silent();
       case "refresh":
         return this.#options.own.refresh();
       case "rtt":
-        this.#silentPath = false;
-        return;
+        return this.#loss.heard();
       case "dropped":
         return;
     }
@@ -376,39 +364,30 @@ export class DirectSide implements TunnelDirect {
     if (path && !socket) return;
     const ends: PathEnds = path ? { local: socket!.local, peer: path.remote } : relayed;
     this.#useReason = reason;
-    this.#urgent = urgent === true;
-    const { connection } = this.#tunnel;
-    if (urgent && path && !isPathValidated(connection, ends.local, ends.peer)) {
+    this.#loss.urgent = urgent === true;
+    if (urgent && path && !isPathValidated(this.#tunnel.connection, ends.local, ends.peer)) {
       this.#mover?.moveTo(relayed);
     }
     this.#mover?.moveTo(ends);
   }
 
   #moved(local: Address, peer: Address, reason: string): void {
-    const { sockets } = this.#options;
-    const direct = !isRelayed(peer);
-    const path: DirectPath | undefined = direct
-      ? { socket: sockets.idOf(local), remote: peer }
-      : undefined;
-    this.#detour.stop();
-    if (direct) [this.#silentPath, this.#source] = [false, sourceTowards(peer)];
+    const path = this.#pathOf(local, peer);
     this.#paths?.tell({ type: "migrated", path });
-    if (direct) this.#relayedMtu?.release();
+    if (path) this.#relayedMtu?.release();
     else this.#searchRelayed();
     this.#tunnel.egress.setShortcuts([]);
-    // The agent knows that the path it left is dead, the connector has to suppose so of a silent one.
-    if (!direct && (this.#tunnel.end === "agent" ? this.#urgent : this.#silentPath)) {
-      this.#tunnel.egress.repeatRelayed();
-      this.#tunnel.connection.leftPathDied();
-    }
-    this.#history.moved(direct ? peer : undefined, reason);
+    this.#loss.moved(peer);
+    this.#history.moved(path?.remote, reason);
+  }
+
+  #pathOf(local: Address, remote: Address): DirectPath | undefined {
+    return isRelayed(remote) ? undefined : { socket: this.#options.sockets.idOf(local), remote };
   }
 
   #noteTraffic(received: boolean): void {
     const { peer, local } = this.#tunnel.connection;
-    const path = isRelayed(peer)
-      ? undefined
-      : { socket: this.#options.sockets.idOf(local), remote: peer };
+    const path = this.#pathOf(local, peer);
     this.#paths?.tell({ type: "traffic", path, sent: true, received });
     if (!path) this.#relayedMtu?.traffic();
   }

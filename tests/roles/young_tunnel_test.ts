@@ -26,6 +26,7 @@ const link: WiringLink = {
   tell: () => {},
   poke: () => {},
   networkChanged: () => {},
+  slept: () => {},
   unknownThere: () => {},
   status: () => ({ rttMs: 2 * ONE_WAY }),
 };
