@@ -42,7 +42,8 @@ export interface NewcomerLimits {
 }
 
 /**
- * A handshake holds about 70 KiB and takes a round trip or two: 70 MiB at most; 64 hosts that come at once (after a relay's
+ * A handshake holds about 60 KiB and takes a round trip or two: 60 MiB at most (and as much of those that are over as the garbage
+ * collector has not fetched yet); 64 hosts that come at once (after a relay's
  * restart, for one) are not sent away for a round trip; an office behind one NAT comes in with 256 machines at once, and with
  * 500 within four seconds. A handshake costs about 3 ms of computing: no network gets more than a fifth of a processor.
  */

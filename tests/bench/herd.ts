@@ -2,6 +2,7 @@
  * 500 agents lose one relay at once: how soon are all of them back, and what does it cost the relay?
  * @module
  */
+import { decodeStranger } from "../../src/control/mod.ts";
 import { addressOf, createLogger } from "../../src/core/mod.ts";
 import {
   createKeyPair,
@@ -62,15 +63,20 @@ async function enrol(relay: Relay, count: number, endpoint: QuicEndpoint): Promi
     // A host of its own for each, as in life.
     const host = `127.1.${i >> 8}.${(i & 255) || 255}`;
     const socket = openUdpSocket({ host });
+    const cell: { link?: RelayLink } = {};
     socket.receive(
       new Demultiplexer({
         quic: (data, size, from) => endpoint.ingest(data, size, from, socket.local),
+        stranger: (data, size, from) => {
+          const echo = decodeStranger(data.subarray(0, size));
+          if (echo !== undefined) cell.link?.unknownThere(echo, from);
+        },
         batchEnd: () => endpoint.batchEnd(),
       }),
     );
     const config = controlConfig({ caPem, certPem, keyPem });
     links.push(
-      new RelayLink({
+      cell.link = new RelayLink({
         kind: "agent",
         relays: () => [addressOf("127.0.0.1", relay.port)],
         serverName: serverNameOf({ kind: "relay", name: RELAY_NAME, networkId }),
