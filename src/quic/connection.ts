@@ -9,8 +9,7 @@ import { Closing } from "./closing.ts";
 import type { ConnectionHandler, Egress } from "./connection_types.ts";
 import type { NativeConnection, NativePathEvent } from "./engine.ts";
 import { EngineTimer } from "./engine_timer.ts";
-import { MIN_PACKET } from "./config.ts";
-import { LeftPaths, takePacket } from "./left_paths.ts";
+import { LeftPaths } from "./left_paths.ts";
 import { behindLongHeaders } from "./long_header_codec.ts";
 import { PacketSender } from "./packet_sender.ts";
 import type { QuicStream } from "./stream.ts";
@@ -78,7 +77,7 @@ export class QuicConnection {
       lookAgain: () => this.#lookAgain(),
       opened: (stream) => this.#handler.stream?.(stream),
     });
-    this.#left = new LeftPaths(native, options);
+    this.#left = new LeftPaths(native);
     this.#sender = new PacketSender({
       ...options,
       native,
@@ -214,8 +213,6 @@ export class QuicConnection {
   ingest(packet: Uint8Array, from: Address, to: Address): void {
     if (this.#closed) return;
     if (from.key === this.#sender.peer.key) this.packetsIn++;
-    // Perhaps the client has moved there; afterwards it would be too late.
-    else if (!this.isClient && this.#established) this.part();
     // A server has no keys for them any more when its handshake is over, and the engine throws away what follows them, too: an
     // answer to its own challenge, say, of a client that has not heard yet that the handshake is over.
     if (this.#established && !this.isClient && (packet[0]! & 0x80) !== 0) {
@@ -241,8 +238,7 @@ export class QuicConnection {
     if (this.#handler.path || this.#established) this.#processPaths();
     // A server may hand out ids as soon as it may speak at all, so that the client can move that much sooner.
     if (this.#established || this.inEarlyData) this.#processIds();
-    if (!this.#left.none && this.packetsIn !== this.#packetsSeen) {
-      for (const packet of this.#left.heard(now)) this.#sender.sendAlong(packet);
+    if (!this.#left.none && this.packetsIn !== this.#packetsSeen && this.#left.heard(now)) {
       this.touched();
     }
     this.#packetsSeen = this.packetsIn;
@@ -281,21 +277,7 @@ export class QuicConnection {
 
   /** The path that was left last is dead: what is lost there is found out a round trip sooner than by itself. */
   leftPathDied(): void {
-    if (this.#closed) return;
-    for (const packet of this.#left.died(performance.now())) this.#sender.sendAlong(packet);
-    this.touched();
-  }
-
-  /** The path in use may be left any moment: its last packet is kept (see `LeftPaths`). */
-  part(): void {
-    const now = performance.now();
-    if (this.closed || !this.#left.wantsParting(now)) return;
-    const { local, peer } = this;
-    const packet = takePacket(this.native, { local, peer }, MIN_PACKET);
-    if (!packet) return;
-    this.#left.parting({ local, peer }, packet, now);
-    this.#sender.sendAlong(packet);
-    this.touched();
+    if (!this.#closed && this.#left.died(performance.now())) this.touched();
   }
 
   /** The connection has one more path: it has used up a connection id at either end. */

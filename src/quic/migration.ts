@@ -5,7 +5,6 @@
 import { type Address, addressOf } from "../core/mod.ts";
 import { MAX_PACKET } from "./config.ts";
 import type { QuicConnection } from "./connection.ts";
-import { takePacket } from "./left_paths.ts";
 
 /**
  * Asks the peer over another path whether it is reachable there (RFC 9000 §8.2); the answer comes as a path event
@@ -54,7 +53,6 @@ export function isPathValidated(
  */
 export function migrate(connection: QuicConnection, local: Address, peer: Address): boolean {
   if (connection.closed) return false;
-  connection.part();
   try {
     connection.native.migrate(local, peer);
   } catch {
@@ -73,9 +71,17 @@ export function migrate(connection: QuicConnection, local: Address, peer: Addres
  */
 export function takeDetour(connection: QuicConnection, size: number): Uint8Array | undefined {
   if (connection.closed) return undefined;
-  const packet = takePacket(connection.native, connection, size);
-  connection.touched();
-  return packet;
+  const { native, local, peer } = connection;
+  const buffer = new Uint8Array(size);
+  try {
+    // No challenge: one that is not answered in time makes the engine give up the path in use, and the connection with it.
+    native.sendAckEliciting();
+    const result = native.sendOnPath(buffer, local, peer);
+    connection.touched();
+    return result === null ? undefined : buffer.subarray(0, result[0]);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Sends what the engine has for a path that is not the one in use: challenges, and answers to them. */

@@ -115,11 +115,6 @@ export class PacketSender {
     }
   }
 
-  /** Sends one packet along the path in use. */
-  sendAlong(packet: Uint8Array): void {
-    this.#sendSingle(this.local, this.peer, packet);
-  }
-
   /** No more packets, and no more looking for some. */
   drop(): void {
     clearTimeout(this.#paceTimer);
