@@ -74,6 +74,9 @@ export class QuicConnection {
       native,
       isClient: options.isClient,
       touched: () => this.touched(),
+      wrote: (bytes) => this.#sender.wrote(bytes),
+      wroteLittle: () => this.#sender.wroteLittle(),
+      bulkRoom: () => this.#sender.bulkRoom(),
       lookAgain: () => this.#lookAgain(),
       opened: (stream) => this.#handler.stream?.(stream),
     });
@@ -83,6 +86,7 @@ export class QuicConnection {
       native,
       left: this.#left,
       wake: () => this.touched(),
+      paced: () => this.#lookAgain(),
       streamIds: () => this.#streams.ids(),
     });
     this.#timer = new EngineTimer(native, () => this.#lookAgain());
@@ -241,6 +245,7 @@ export class QuicConnection {
     if (!this.#left.none && this.packetsIn !== this.#packetsSeen && this.#left.heard(now)) {
       this.touched();
     }
+    if (this.packetsIn !== this.#packetsSeen) this.#sender.heard(now);
     this.#packetsSeen = this.packetsIn;
     this.#streams.process(now);
     while (native.dgramRecvQueueLen() > 0) {

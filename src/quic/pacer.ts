@@ -28,6 +28,13 @@ const MIN_BURST_BYTES = 14_720;
 /** What may leave at once after a silence, in milliseconds of the rate: timers are no finer than one or two. */
 const BURST_MS = 4;
 
+/**
+ * What the engine is given ahead of what may leave, in milliseconds of the rate and at least in bytes: enough to keep packets whole
+ * until a timer fires. All that is ahead goes out before the next word of a chat.
+ */
+const AHEAD_MS = 3;
+const MIN_AHEAD_BYTES = 2 * 1_472;
+
 /** Round trips shorter than this are not paced: timers are too coarse, and there is hardly a queue to spare. */
 const MIN_RTT = 2;
 
@@ -47,6 +54,11 @@ export class Pacer {
   #lookAt: Millis = -Infinity;
   #sinceLook = 0;
 
+  /** The shortest round trip that was seen on this path, in milliseconds; `undefined`: none yet. */
+  get shortestRtt(): Millis | undefined {
+    return this.#shortestRtt === Infinity ? undefined : this.#shortestRtt;
+  }
+
   /** Is it time to {@linkcode look}? Never on a connection that says little. */
   wantsLook(now: Millis): boolean {
     return this.#sinceLook > MIN_BURST_BYTES && now >= this.#lookAt;
@@ -58,10 +70,24 @@ export class Pacer {
   }
 
   /**
+   * A round trip as seen from outside of the engine: all that was under way has been acknowledged so long after it began to leave.
+   * Never too short, and what ends a starvation: where we send a packet at a time because the engine thinks the round trip long,
+   * there is one for each packet.
+   */
+  answered(rtt: Millis, now: Millis): void {
+    if (rtt >= this.#shortestRtt) return;
+    this.#refill(now);
+    if (this.#rate !== Infinity) this.#rate *= this.#shortestRtt / rtt;
+    this.#shortestRtt = rtt;
+    if (rtt < MIN_RTT) this.#rate = Infinity;
+  }
+
+  /**
    * Takes the engine's counters in; `undefined`: there is no path to be paced.
    *
    * The round trip that counts is the shortest that was seen. The engine takes for a packet's departure the moment in which its
-   * own pacer last had one due, so the slower we send the longer it thinks the round trip, without end.
+   * own pacer has it due: a round trip that began as too long (a lost handshake packet) stays so, as whatever is sent faster than that
+   * departs in the future.
    */
   look(path: PacedPath | undefined, now: Millis): void {
     this.#lookAt = now + LOOK_INTERVAL;
@@ -80,6 +106,13 @@ export class Pacer {
     if (this.#rate === Infinity) return Infinity;
     this.#refill(now);
     return Math.max(0, Math.floor(this.#tokens / size));
+  }
+
+  /** Bytes that are worth having ready: what may leave now and until the next timer or two. Maybe Infinity. */
+  worthHaving(now: Millis): number {
+    if (this.#rate === Infinity) return Infinity;
+    this.#refill(now);
+    return Math.max(0, this.#tokens) + Math.max(MIN_AHEAD_BYTES, this.#rate * AHEAD_MS);
   }
 
   /** So many bytes have left. */

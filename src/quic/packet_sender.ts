@@ -8,6 +8,7 @@ import type { Closing } from "./closing.ts";
 import type { Egress } from "./connection_types.ts";
 import type { NativeConnection } from "./engine.ts";
 import { Pacer } from "./pacer.ts";
+import { TailProbe } from "./tail_probe.ts";
 import type { TrainBuilder } from "./train_builder.ts";
 
 /** What a sender needs of its connection. */
@@ -20,12 +21,20 @@ export interface PacketSenderOptions {
   readonly left: LeftPaths;
   /** Call {@linkcode PacketSender.flush} again. */
   readonly wake: () => void;
+  /** The pacer has room again: whoever waits to write may go on, and what is there may leave. */
+  readonly paced: () => void;
   /** Streams that live now. */
   readonly streamIds: () => Iterable<number>;
 }
 
 /** Milliseconds until a connection that the pacer has stopped looks again: what a timer can do. */
 const PACE_INTERVAL = 1;
+
+/**
+ * The engine's timer is at most some seconds away while it waits for an acknowledgement; beyond this, in milliseconds, it only waits for
+ * the connection's idle timeout, of a minute at least.
+ */
+const NOTHING_FLIES = 30_000;
 
 /** The sending half of a connection. */
 export class PacketSender {
@@ -39,9 +48,14 @@ export class PacketSender {
   readonly #native: NativeConnection;
   readonly #egress: Egress;
   readonly #pacer = new Pacer();
+  readonly #tail: TailProbe;
   /** The path that the pacer knows. */
   #pacedPeer: Address | undefined;
   #paceTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Since when something has been under way that the other end must acknowledge; `undefined`: nothing is. */
+  #flyingSince: number | undefined;
+  /** Bytes that streams have given and that no packet has taken; what was sent again makes it look a little smaller. */
+  #ahead = 0;
   /** A train that the socket did not take whole. */
   #unsent: { local: Address; peer: Address; data: Bytes; segmentSize: number } | undefined;
 
@@ -51,6 +65,34 @@ export class PacketSender {
     this.#egress = options.egress;
     this.local = options.local;
     this.peer = options.peer;
+    this.#tail = new TailProbe({
+      rtt: () => this.#pacer.shortestRtt,
+      isFlying: () => this.#isFlying(),
+      probe: () => {
+        this.#native.sendAckEliciting();
+        options.wake();
+      },
+    });
+  }
+
+  /** A stream has given so many bytes. */
+  wrote(bytes: number): void {
+    this.#ahead += bytes;
+  }
+
+  /**
+   * Bytes that bulk streams may give now. Not all that the congestion window would take: when that shrinks, on a loss, the engine
+   * takes nothing from anybody until what it was given has left, and a word of a chat waits for two round trips.
+   */
+  bulkRoom(): number {
+    const room = this.#pacer.worthHaving(performance.now()) - this.#ahead;
+    if (room <= 0) this.#waitForRoom();
+    return room;
+  }
+
+  /** Little was written, or a stream's end: its loss must not wait for a timeout. */
+  wroteLittle(): void {
+    this.#tail.wrote();
   }
 
   /** As `QuicConnection.flush`. */
@@ -60,9 +102,9 @@ export class PacketSender {
     const { peer } = this;
     const prefix = this.#egress.prefix(peer);
     const size = this.#egress.packetSize(peer);
-    budget = this.#pace(size, budget);
+    const allowed = this.#pace(size, budget);
     builder.begin();
-    while (made < budget) {
+    while (made < allowed) {
       const room = builder.room(prefix.length, size);
       const result = this.#next(room);
       if (result === null) {
@@ -72,6 +114,8 @@ export class PacketSender {
       const [length, info] = result;
       made++;
       this.#pacer.spend(length);
+      this.#tail.sent(length);
+      this.#ahead = Math.max(0, this.#ahead - length);
       this.closing?.sent(this.#options.streamIds());
       if (info.to.host !== peer.host || info.to.port !== peer.port) {
         // Another path than the one before (a probe, or a migration): the packet travels alone.
@@ -93,7 +137,24 @@ export class PacketSender {
       if (!this.#sendTrain(builder)) break;
     }
     this.#sendTrain(builder);
+    // Stopped by the pacer: look again soon.
+    if (made >= allowed && allowed < budget) this.#waitForRoom();
+    if (made > 0 && this.#flyingSince === undefined && this.#isFlying()) {
+      this.#flyingSince = performance.now();
+    }
     return made;
+  }
+
+  /** Packets came: maybe all that was under way is acknowledged. */
+  heard(now: number): void {
+    if (this.#flyingSince === undefined || this.#isFlying()) return;
+    this.#pacer.answered(now - this.#flyingSince, now);
+    this.#flyingSince = undefined;
+  }
+
+  #isFlying(): boolean {
+    const timeout = this.#native.timeout();
+    return timeout !== null && timeout < NOTHING_FLIES;
   }
 
   /**
@@ -118,27 +179,32 @@ export class PacketSender {
   /** No more packets, and no more looking for some. */
   drop(): void {
     clearTimeout(this.#paceTimer);
+    this.#tail.stop();
     this.#unsent = undefined;
   }
 
-  /** How many of `budget` packets may leave now; where it is not all of them, the connection wakes itself in time. */
+  /** How many of `budget` packets may leave now. */
   #pace(size: number, budget: number): number {
     const now = performance.now();
     const pacer = this.#pacer;
     if (this.#pacedPeer !== this.peer) {
       this.#pacedPeer = this.peer;
       pacer.reset();
+      // What is under way left on another path: nothing to be measured before it is acknowledged.
+      if (this.#flyingSince !== undefined) this.#flyingSince = -Infinity;
     }
     if (pacer.wantsLook(now)) {
       pacer.look(this.#native.pathStats().find(({ active }) => active), now);
     }
     const allowed = pacer.allowance(size, now);
-    if (allowed >= budget) return budget;
+    return Math.min(allowed, budget);
+  }
+
+  #waitForRoom(): void {
     this.#paceTimer ??= setTimeout(() => {
       this.#paceTimer = undefined;
-      this.#options.wake();
+      this.#options.paced();
     }, PACE_INTERVAL);
-    return allowed;
   }
 
   /** What the socket did not take before goes first. False: it still does not. */

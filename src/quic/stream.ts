@@ -9,6 +9,12 @@ export interface StreamHost {
   readonly native: NativeConnection;
   /** Something was written or read: packets may want to leave. */
   touched(): void;
+  /** So many bytes were written. */
+  wrote(bytes: number): void;
+  /** A stream that sends little has written, or any stream its end. */
+  wroteLittle(): void;
+  /** Bytes that a stream that sends much may write now. */
+  bulkRoom(): number;
   /** Tell the stream when it can be read again. */
   awaitReadable(stream: QuicStream): void;
   /** Tell the stream when it can be written again. */
@@ -61,6 +67,8 @@ export class QuicStream {
   #urgency: number | undefined;
   /** Its urgency was chosen by its owner. */
   #fixed = false;
+  /** Bytes of the last write that were not taken. */
+  #refused = 0;
   /** Bytes sent lately, as of {@linkcode #recentAt}. */
   #recent = 0;
   #recentAt = 0;
@@ -103,10 +111,18 @@ export class QuicStream {
     this.#setUrgency(urgency);
   }
 
-  /** It has sent little of late (or its owner wants it first): it is served before others. */
+  /** It has sent little of late and has little to send (or its owner wants it first): it is served before others. */
   get prompt(): boolean {
     if (this.#fixed) return (this.#urgency ?? BULK_URGENCY) <= PROMPT_URGENCY;
-    return this.#recentBytes(performance.now()) <= PROMPT_BYTES;
+    return this.weight <= PROMPT_BYTES;
+  }
+
+  /**
+   * Bytes that it has sent of late and that wait to be taken: who has the fewest goes first. On a slow path bulk has sent little
+   * of late, too, but much of it waits.
+   */
+  get weight(): number {
+    return this.#fixed ? 0 : this.#recentBytes(performance.now()) + this.#refused;
   }
 
   #recentBytes(now: number): number {
@@ -120,9 +136,13 @@ export class QuicStream {
 
   #sent(bytes: number): void {
     this.bytesOut += bytes;
-    if (this.#fixed) return;
-    this.#recent = this.#recentBytes(performance.now()) + bytes;
-    this.#setUrgency(this.#recent <= PROMPT_BYTES ? PROMPT_URGENCY : BULK_URGENCY);
+    this.#host.wrote(bytes);
+    if (!this.#fixed) {
+      this.#recent = this.#recentBytes(performance.now()) + bytes;
+      const weight = this.#recent + this.#refused;
+      this.#setUrgency(weight <= PROMPT_BYTES ? PROMPT_URGENCY : BULK_URGENCY);
+    }
+    if (this.#urgency! <= PROMPT_URGENCY) this.#host.wroteLittle();
   }
 
   #setUrgency(urgency: number): void {
@@ -137,9 +157,13 @@ export class QuicStream {
    */
   write(data: Uint8Array): number {
     if (this.#dead || this.#sendFinished) return data.length;
-    const share = this.#share;
+    const share = this.#share ?? Infinity;
     this.#share = undefined;
-    const piece = share !== undefined && share < data.length ? data.subarray(0, share) : data;
+    this.#refused = data.length;
+    const room = this.#room(data.length);
+    if (room <= 0) return 0;
+    const most = Math.min(share, room);
+    const piece = most < data.length ? data.subarray(0, most) : data;
     let taken: number;
     try {
       taken = this.#host.native.streamSend(this.id, piece, false) ?? 0;
@@ -148,11 +172,18 @@ export class QuicStream {
       this.#sendFinished = this.#endSent = true;
       return data.length;
     }
+    this.#refused -= taken;
     if (taken > 0) {
       this.#sent(taken);
       this.#host.touched();
     }
     return taken;
+  }
+
+  /** What of so many bytes may be written now, whatever the window. */
+  #room(length: number): number {
+    if (!this.prompt) return this.#host.bulkRoom();
+    return length <= PROMPT_BYTES ? length : Math.max(PROMPT_BYTES, this.#host.bulkRoom());
   }
 
   /** No more bytes from us: the end follows what was written. */
@@ -177,6 +208,7 @@ export class QuicStream {
       return;
     }
     this.#endSent = true;
+    this.#host.wroteLittle();
     this.#host.touched();
     this.#forgetIfOver();
   }

@@ -30,6 +30,12 @@ export interface StreamTableOptions {
   readonly isClient: boolean;
   /** Packets may want to leave. */
   readonly touched: () => void;
+  /** A stream that sends little has written, or any stream its end. */
+  readonly wroteLittle: () => void;
+  /** So many bytes were written. */
+  readonly wrote: (bytes: number) => void;
+  /** Bytes that streams that send much may write now. */
+  readonly bulkRoom: () => number;
   /** Look again, though no packet comes. */
   readonly lookAgain: () => void;
   /** The peer opened a stream. */
@@ -40,6 +46,9 @@ export interface StreamTableOptions {
 export class StreamTable implements StreamHost {
   readonly native: NativeConnection;
   readonly touched: () => void;
+  readonly wroteLittle: () => void;
+  readonly wrote: (bytes: number) => void;
+  readonly bulkRoom: () => number;
   readonly #options: StreamTableOptions;
   readonly #streams = new Map<number, QuicStream>();
   readonly #readWaiters = new Set<QuicStream>();
@@ -57,6 +66,9 @@ export class StreamTable implements StreamHost {
     this.#options = options;
     this.native = options.native;
     this.touched = options.touched;
+    this.wroteLittle = options.wroteLittle;
+    this.wrote = options.wrote;
+    this.bulkRoom = options.bulkRoom;
     this.#nextOwn = options.isClient ? 0 : 1;
     this.#nextPeer = options.isClient ? 1 : 0;
   }
@@ -190,8 +202,12 @@ export class StreamTable implements StreamHost {
     const waiting = waiters.length;
     // Woken in this order, they write in this order.
     const ordered = waiting > 1
-      ? [...waiters.filter(({ prompt }) => prompt), ...waiters.filter(({ prompt }) => !prompt)]
+      ? [
+        ...waiters.filter(({ prompt }) => prompt).sort((a, b) => a.weight - b.weight),
+        ...waiters.filter(({ prompt }) => !prompt),
+      ]
       : waiters;
+    let room = this.bulkRoom();
     for (const stream of ordered) {
       let capacity = 1;
       try {
@@ -200,10 +216,17 @@ export class StreamTable implements StreamHost {
         // Stopped by the peer: wake the writer, who will find out.
       }
       if (capacity <= 0) continue;
+      let share = waiting > 1
+        ? Math.max(MIN_SHARE_BYTES, Math.floor(capacity / waiting))
+        : Infinity;
+      if (!stream.prompt) {
+        // Who gets nothing keeps its place in the line.
+        if (room <= 0) continue;
+        share = Math.min(share, room);
+        room -= share;
+      }
       this.#writeWaiters.delete(stream);
-      stream.wakeWriter(
-        waiting > 1 ? Math.max(MIN_SHARE_BYTES, Math.floor(capacity / waiting)) : undefined,
-      );
+      stream.wakeWriter(share);
     }
   }
 }

@@ -19,10 +19,16 @@ export const MAX_FLOWS = 4096;
 const CONGESTION = "cubic";
 
 /**
+ * The engine acknowledges with the next packet that it may send, and we let it at the end of each turn: a busy one takes some
+ * milliseconds.
+ */
+const MAX_ACK_DELAY = 5;
+
+/**
  * Window that all flows of a tunnel share, in bytes. The engine widens it only when less than half of it is left, counting what
  * nobody has read as left: flows whose readers have stopped, with more than half of it unread between them, would stop every
  * other flow (20 stalled downloads did so at 256 MiB). So half of it is what 128 flows hold that had grown to their most. It is a
- * limit, no allocation: memory holds what applications leave unread, and nothing else.
+ * limit, no allocation: memory holds what applications leave unread, and nothing else: 256 KiB for a flow that was never read.
  */
 const COMMON_WINDOW = 4096 * MIB;
 
@@ -44,6 +50,7 @@ export function tunnelConfig(
     maxConnectionWindow: COMMON_WINDOW,
     maxStreams: MAX_FLOWS,
     congestion: CONGESTION,
+    maxAckDelayMs: MAX_ACK_DELAY,
     ...options,
   });
 }

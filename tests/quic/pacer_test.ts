@@ -83,3 +83,26 @@ Deno.test("Pacer.look() stops pacing where the round trip is too short for timer
   pacer.look({ cwnd: 10_000, rtt: 1, lost: 0 }, 10);
   assert.equal(pacer.allowance(SIZE, 10), Infinity);
 });
+
+Deno.test("Pacer.answered() ends a starvation that a round trip taken for far too long began", () => {
+  const pacer = new Pacer();
+  pacer.look({ cwnd: 10_000, rtt: 700, lost: 1 }, 0);
+  drive(pacer, 1_000);
+  assert.ok(drive(pacer, 100, 1_000) <= 2 * SIZE, "a packet now and then");
+  pacer.answered(10, 1_100);
+  const sent = drive(pacer, 1_000, 1_100);
+  assert.ok(sent >= 0.9 * 1.25 * 10_000 / 10 * 1_000, `${sent} bytes in a second`);
+  // A longer one proves nothing: more was under way.
+  pacer.answered(500, 2_100);
+  assert.equal(pacer.shortestRtt, 10);
+});
+
+Deno.test("Pacer.worthHaving() is what may leave and a little more, or everything where nothing is paced", () => {
+  const pacer = new Pacer();
+  assert.equal(pacer.worthHaving(0), Infinity);
+  // 1,250 bytes a millisecond.
+  pacer.look({ cwnd: 40_000, rtt: 40, lost: 1 }, 0);
+  drive(pacer, 1_000);
+  const some = pacer.worthHaving(1_000);
+  assert.ok(some > 1_472 && some < 10_000, `${some} bytes`);
+});
