@@ -61,7 +61,8 @@ export class Pacer {
 
   /** Is it time to {@linkcode look}? Never on a connection that says little. */
   wantsLook(now: Millis): boolean {
-    return this.#sinceLook > MIN_BURST_BYTES && now >= this.#lookAt;
+    return now >= this.#lookAt &&
+      (this.#sinceLook > MIN_BURST_BYTES || this.#rate !== Infinity && this.#tokens <= 0);
   }
 
   /** Another path is in use: nothing is known of it. */
@@ -87,14 +88,14 @@ export class Pacer {
    *
    * The round trip that counts is the shortest that was seen. The engine takes for a packet's departure the moment in which its
    * own pacer has it due: a round trip that began as too long (a lost handshake packet) stays so, as whatever is sent faster than that
-   * departs in the future.
+   * departs in the future. A window that may leave at once anyway is not paced: then it is soon full, and grows.
    */
   look(path: PacedPath | undefined, now: Millis): void {
     this.#lookAt = now + LOOK_INTERVAL;
     this.#sinceLook = 0;
     this.#refill(now);
     if (path) this.#shortestRtt = Math.min(this.#shortestRtt, path.rtt);
-    if (!path || this.#shortestRtt < MIN_RTT) this.#rate = Infinity;
+    if (!path || this.#shortestRtt < MIN_RTT || path.cwnd < MIN_BURST_BYTES) this.#rate = Infinity;
     else {
       const gain = path.lost === 0 ? GAIN.beforeLoss : GAIN.afterLoss;
       this.#rate = gain * path.cwnd / this.#shortestRtt;

@@ -67,6 +67,7 @@ export class PacketSender {
     this.peer = options.peer;
     this.#tail = new TailProbe({
       rtt: () => this.#pacer.shortestRtt,
+      believedRtt: () => this.#native.pathStats().find(({ active }) => active)?.rtt,
       isFlying: () => this.#isFlying(),
       probe: () => {
         this.#native.sendAckEliciting();

@@ -4,23 +4,26 @@ import { TailProbe } from "../../src/quic/tail_probe.ts";
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 /** A probe on a path of `rtt`, and what it asked for. */
-function probeOn(rtt: number | undefined) {
-  const state = { rtt, flying: true, probes: 0 };
+function probeOn(rtt: number | undefined, believed = rtt) {
+  const state = { flying: true, probes: 0 };
   const tail = new TailProbe({
-    rtt: () => state.rtt,
+    rtt: () => rtt,
+    believedRtt: () => believed,
     isFlying: () => state.flying,
     probe: () => void state.probes++,
   });
   return { state, tail };
 }
 
-Deno.test("TailProbe.wrote() asks three times, soon, and then no more", async () => {
-  const { state, tail } = probeOn(16);
-  tail.wrote();
-  tail.sent(140);
-  assert.equal(state.probes, 0);
-  await sleep(80);
-  assert.equal(state.probes, 3);
+Deno.test("TailProbe.wrote() asks once, soon; three times where the engine has no idea of the round trip", async () => {
+  for (const [believed, wanted] of [[16, 1], [700, 3]] as const) {
+    const { state, tail } = probeOn(16, believed);
+    tail.wrote();
+    tail.sent(140);
+    assert.equal(state.probes, 0);
+    await sleep(80);
+    assert.equal(state.probes, wanted);
+  }
 });
 
 Deno.test("TailProbe.wrote() asks no oftener for many writes", async () => {
