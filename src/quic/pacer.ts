@@ -35,6 +35,10 @@ const BURST_MS = 4;
 const AHEAD_MS = 3;
 const MIN_AHEAD_BYTES = 2 * 1_472;
 
+/** The pacer alone holds packets back for so many round trips at most, and so many milliseconds, before it takes them for shorter. */
+const HELD_ROUND_TRIPS = 1.25;
+const HELD_MAX: Millis = 250;
+
 /** Round trips shorter than this are not paced: timers are too coarse, and there is hardly a queue to spare. */
 const MIN_RTT = 2;
 
@@ -53,6 +57,8 @@ export class Pacer {
   #tokensAt: Millis = 0;
   #lookAt: Millis = -Infinity;
   #sinceLook = 0;
+  /** Since when nothing but the pacer holds packets back. */
+  #heldSince: Millis | undefined;
 
   /** The shortest round trip that was seen on this path, in milliseconds; `undefined`: none yet. */
   get shortestRtt(): Millis | undefined {
@@ -68,6 +74,7 @@ export class Pacer {
   /** Another path is in use: nothing is known of it. */
   reset(): void {
     this.#rate = this.#shortestRtt = Infinity;
+    this.#heldSince = undefined;
   }
 
   /**
@@ -114,6 +121,23 @@ export class Pacer {
     if (this.#rate === Infinity) return Infinity;
     this.#refill(now);
     return Math.max(0, this.#tokens) + Math.max(MIN_AHEAD_BYTES, this.#rate * AHEAD_MS);
+  }
+
+  /**
+   * More could leave, and only the pacer holds it. With the right round trip that ends within one, when the window is full; where it
+   * goes on, the round trip is shorter than we think, and the window is never full and never grows.
+   */
+  held(now: Millis): void {
+    if (this.#rate === Infinity) return;
+    this.#heldSince ??= now;
+    if (now - this.#heldSince < Math.min(HELD_MAX, HELD_ROUND_TRIPS * this.#shortestRtt)) return;
+    this.#heldSince = now;
+    this.answered(this.#shortestRtt / 2, now);
+  }
+
+  /** What could leave has left: the window is full, or there is nothing to send. */
+  free(): void {
+    this.#heldSince = undefined;
   }
 
   /** So many bytes have left. */

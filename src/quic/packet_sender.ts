@@ -139,7 +139,10 @@ export class PacketSender {
     }
     this.#sendTrain(builder);
     // Stopped by the pacer: look again soon.
-    if (made >= allowed && allowed < budget) this.#waitForRoom();
+    if (made >= allowed && allowed < budget) {
+      this.#pacer.held(performance.now());
+      this.#waitForRoom();
+    } else if (made < allowed) this.#pacer.free();
     if (made > 0 && this.#flyingSince === undefined && this.#isFlying()) {
       this.#flyingSince = performance.now();
     }

@@ -114,3 +114,17 @@ Deno.test("Pacer.look() does not pace a window that may leave at once anyway", (
   pacer.look({ cwnd: 10_304, rtt: 700, lost: 2 }, 10);
   assert.equal(pacer.allowance(SIZE, 10), Infinity);
 });
+
+Deno.test("Pacer.held() finds a round trip that was taken for far too long", () => {
+  const pacer = new Pacer();
+  pacer.look({ cwnd: 20_000, rtt: 1_000, lost: 1 }, 0);
+  for (let now = 0; now < 900; now++) pacer.held(now);
+  assert.equal(pacer.shortestRtt, 125);
+  // A window that is full now and then is paced as it should be.
+  pacer.free();
+  for (let now = 1_000; now < 3_000; now++) {
+    if (now % 125 < 100) pacer.held(now);
+    else pacer.free();
+  }
+  assert.equal(pacer.shortestRtt, 125);
+});
