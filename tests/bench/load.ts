@@ -6,6 +6,7 @@
  * deno run -A load.ts serve HOST:PORT
  * deno run -A load.ts up|down HOST:PORT WARM-UP-MS MEASURE-MS
  * deno run -A load.ts echo|connect HOST:PORT COUNT [MAX-MS]
+ * deno run -A load.ts beside-up|beside-down HOST:PORT WARM-UP-MS MEASURE-MS
  * ```
  *
  * A connection's first byte says what it is for: `U` the server counts what it receives, `D` the server sends for as long
@@ -33,6 +34,15 @@ export interface BulkResult {
 export interface RoundsResult {
   readonly milliseconds: readonly number[];
 }
+
+/** What `beside-up` and `beside-down` print: bulk flows, and an echo beside them. */
+export interface BesideResult {
+  readonly megabits: readonly number[];
+  readonly milliseconds: readonly number[];
+}
+
+/** Bulk flows at once, and the pause between echoes beside them, in milliseconds. */
+const BESIDE = { flows: 4, pauseMs: 5 } as const;
 
 /** Counts what arrives in `measureMs`, beginning `warmUpMs` after the first byte. */
 async function measureReceiving(
@@ -166,6 +176,27 @@ async function echo(
   return { milliseconds };
 }
 
+/** Bulk flows in one direction, and an echo beside them as long as they are measured. */
+async function beside(
+  at: Deno.ConnectOptions,
+  bulk: typeof up | typeof down,
+  times: readonly [warmUpMs: number, ms: number],
+): Promise<BesideResult> {
+  const flows = Array.from({ length: BESIDE.flows }, () => bulk(at, ...times));
+  await new Promise((resolve) => setTimeout(resolve, times[0]));
+  const conn = await open(at, KIND.echo);
+  const payload = new Uint8Array(ECHO_BYTES);
+  await echoOnce(conn, payload);
+  const milliseconds: number[] = [];
+  for (const end = performance.now() + times[1]; performance.now() < end;) {
+    milliseconds.push(await echoOnce(conn, payload));
+    await new Promise((resolve) => setTimeout(resolve, BESIDE.pauseMs));
+  }
+  conn.close();
+  const results = await Promise.all(flows);
+  return { megabits: results.map(({ megabits }) => megabits), milliseconds };
+}
+
 /** Each round: a new connection, one echo, its end. */
 async function connect(at: Deno.ConnectOptions, count: number): Promise<RoundsResult> {
   const milliseconds: number[] = [];
@@ -194,6 +225,10 @@ async function main([what, where, ...numbers]: string[]): Promise<void> {
     ? await up(to, first, second)
     : what === "down"
     ? await down(to, first, second)
+    : what === "beside-up"
+    ? await beside(to, up, [first, second])
+    : what === "beside-down"
+    ? await beside(to, down, [first, second])
     : what === "echo"
     ? await echo(to, first, second || Infinity)
     : await connect(to, first);

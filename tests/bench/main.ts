@@ -16,6 +16,7 @@ import {
 } from "./benchmark.ts";
 import { matrixBenchmark } from "./matrix.ts";
 import { pathsBenchmark } from "./paths.ts";
+import { promptBenchmark } from "./prompt_ways.ts";
 import { herdBenchmark } from "./herd.ts";
 import { returnBenchmark } from "./return.ts";
 import { tcpBenchmark } from "./tcp.ts";
@@ -26,6 +27,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   returnBenchmark,
   herdBenchmark,
   matrixBenchmark,
+  promptBenchmark,
 ];
 
 const HELP = `deno task bench [-- NAME...] [--json] [--quick] [--only TEXT] [--runs N]

@@ -20,8 +20,22 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** Hosts on which programs can be started. */
+export interface Hosts {
+  readonly addresses: Readonly<Record<HostName, string>>;
+  /** The command line that runs `words` on a host. */
+  wrap(host: HostName, words: readonly string[]): string[];
+  /** Starts a process on a host; it ends with the hosts. */
+  start(
+    host: HostName,
+    title: string,
+    words: readonly string[],
+    options?: StartOptions,
+  ): TestProcess;
+}
+
 /** Three hosts in a row. */
-export class Place implements AsyncDisposable {
+export class Place implements Hosts, AsyncDisposable {
   readonly title: string;
   readonly addresses: Readonly<Record<HostName, string>>;
   readonly #namespaces: Readonly<Record<HostName, string>> | undefined;

@@ -5,7 +5,7 @@
 import { findProgram } from "../e2e/paths.ts";
 import { run, type TestProcess } from "../e2e/process.ts";
 import { freePort, program } from "../e2e/scene.ts";
-import type { HostName, Place } from "./place.ts";
+import type { HostName, Hosts } from "./place.ts";
 
 /** One way through. */
 export interface Way {
@@ -18,7 +18,7 @@ export interface Way {
 
 /** What a way leads to, and where it may keep files. */
 export interface WayOptions {
-  readonly place: Place;
+  readonly place: Hosts;
   /** `HOST:PORT` of the server as the connector's host sees it. */
   readonly target: string;
   /** Removed by the caller in the end. */
@@ -30,8 +30,12 @@ export function plainWay({ target }: WayOptions): Way {
   return { title: "plain TCP", at: target, carriers: {} };
 }
 
-/** Relay, connector and agent; relayed path only. */
-export async function posternWay({ place, target, folder }: WayOptions): Promise<Way> {
+/** Relay, connector and agent; relayed path only, unless `direct`. */
+export async function posternWay(
+  { place, target, folder }: WayOptions,
+  { direct = false } = {},
+): Promise<Way> {
+  const path = direct ? [] : ["--no-direct"];
   const { command, args } = program();
   const postern = [command, ...args];
   const state = (role: HostName) => `${folder}/${role}`;
@@ -56,19 +60,19 @@ export async function posternWay({ place, target, folder }: WayOptions): Promise
   await relay.ready();
   const connector = start(
     "connector",
-    ["--no-direct", `bench=${target}`],
+    [...path, `bench=${target}`],
     await invite("connector", "home", "--service"),
   );
   await connector.ready();
   const at = `127.0.0.1:${freePort()}`;
   const agent = start(
     "agent",
-    ["--no-direct", `bench=${at}`],
+    [...path, `bench=${at}`],
     await invite("agent", "alice", "--allow"),
   );
   await agent.ready();
   const carriers = { agent: agent.pid, relay: relay.pid, connector: connector.pid };
-  return { title: "postern, relayed", at, carriers };
+  return { title: direct ? "postern, direct" : "postern, relayed", at, carriers };
 }
 
 /** Why `ssh` cannot be measured here; `undefined` where it can. */
@@ -84,7 +88,7 @@ interface Sshd {
 }
 
 /** An SSH server on a host, with keys of its own. */
-async function startSshd(place: Place, host: HostName, folder: string): Promise<Sshd> {
+async function startSshd(place: Hosts, host: HostName, folder: string): Promise<Sshd> {
   const home = `${folder}/sshd-${host}`;
   await Deno.mkdir(home, { recursive: true, mode: 0o700 });
   for (const name of ["host", "client"]) {

@@ -11,11 +11,31 @@ type Samples = ReadonlyMap<string, number>;
 async function scrape(port: number): Promise<Samples> {
   const response = await fetch(`http://127.0.0.1:${port}/metrics`);
   assert.match(response.headers.get("content-type")!, /^text\/plain; version=0\.0\.4/);
-  const lines = (await response.text()).split("\n").filter((line) => line && line[0] !== "#");
+  const all = (await response.text()).split("\n").filter(Boolean);
+  const lines = all.filter((line) => line[0] !== "#");
+  assertDescribed(all, lines);
   return new Map(lines.map((line) => {
     const end = line.lastIndexOf(" ");
     return [line.slice(0, end), Number(line.slice(end + 1))];
   }));
+}
+
+/** Each figure says what it is and of which type, once, and its name goes with the type. */
+function assertDescribed(all: readonly string[], samples: readonly string[]): void {
+  const told = (what: "HELP" | "TYPE") => {
+    const lines = all.filter((line) => line.startsWith(`# ${what} `));
+    const words = lines.map((line) => line.split(" "));
+    assert.equal(new Set(words.map(([, , name]) => name)).size, lines.length, `${what} twice`);
+    return new Map(words.map(([, , name, ...rest]) => [name!, rest.join(" ")]));
+  };
+  const [help, types] = [told("HELP"), told("TYPE")];
+  for (const name of new Set(samples.map((line) => line.split(/[{ ]/, 1)[0]!))) {
+    assert.match(help.get(name) ?? "", /^[A-Z].{9,}[^.]$/, `help of ${name}`);
+    const type = types.get(name);
+    assert.ok(type === "counter" || type === "gauge", `${name} is a ${type}`);
+    assert.equal(type === "counter", name.endsWith("_total"), `${name} is a ${type}`);
+    assert.match(name, /^(postern|process)_[a-z0-9_]+$/);
+  }
 }
 
 async function get(port: number, path: string): Promise<[status: number, text: string]> {
