@@ -25,6 +25,8 @@ export class RelayDoubt {
   #heard = 0;
   #lastAt = -Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** The connection that the timer is about to end; `undefined` while there is no doubt. */
+  #doubted: QuicConnection | undefined;
 
   constructor(options: RelayDoubtOptions) {
     this.#options = options;
@@ -37,17 +39,21 @@ export class RelayDoubt {
 
   /**
    * Somebody at `from` says that the connection with the id `echo` is not known there. Where it is ours, asks; and where
-   * nothing is heard for a few round trips, ends it.
+   * nothing is heard for a few round trips, ends it. A doubt runs its time whatever is said meanwhile: on a path whose round
+   * trip is long, or was when it was measured in a crowd, one said every second would put the end off again and again.
    */
   raise(connection: QuicConnection, said: { echo: string; from: Address }): void {
     const now = performance.now();
     if (said.from.key !== connection.peer.key || now - this.#lastAt < INTERVAL) return;
+    if (this.#doubted === connection) return;
     if (!toHex(connection.native.destinationId()).startsWith(said.echo)) return;
     this.#lastAt = now;
     const before = this.#heard;
     this.#options.ask();
     clearTimeout(this.#timer);
+    this.#doubted = connection;
     this.#timer = setTimeout(() => {
+      this.#doubted = undefined;
       if (this.#heard !== before || connection.closed) return;
       this.#options.silent();
       connection.abandon();
@@ -56,5 +62,6 @@ export class RelayDoubt {
 
   stop(): void {
     clearTimeout(this.#timer);
+    this.#doubted = undefined;
   }
 }

@@ -7,10 +7,10 @@ const RELAY = addressOf("192.0.2.1", 4433);
 const SAID = { echo: "0102030405060708", from: RELAY };
 
 /** As much of a connection as a doubt needs. */
-function connection(): { abandoned: number; real: QuicConnection } {
+function connection(rtt = 1): { abandoned: number; real: QuicConnection } {
   const fake = { abandoned: 0, real: undefined as unknown as QuicConnection };
   fake.real = {
-    rttMs: () => 1,
+    rttMs: () => rtt,
     closed: false,
     peer: RELAY,
     native: { destinationId: () => Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8) },
@@ -30,6 +30,17 @@ Deno.test("RelayDoubt.raise() ends a connection on which nothing is heard", asyn
   await wait();
   assert.deepEqual(done, ["ask", "silent"]);
   assert.equal(conn.abandoned, 1);
+});
+
+Deno.test("RelayDoubt.raise() is not put off by what is said while it waits", async () => {
+  const conn = connection(300);
+  const doubt = new RelayDoubt({ ask: () => {}, silent: () => {} });
+  doubt.raise(conn.real, SAID);
+  const again = setInterval(() => doubt.raise(conn.real, SAID), 100);
+  await new Promise((resolve) => setTimeout(resolve, 1_600));
+  clearInterval(again);
+  doubt.stop();
+  assert.ok(conn.abandoned >= 1);
 });
 
 Deno.test("RelayDoubt.raise() is put to rest by any word of the relay", async () => {
