@@ -54,8 +54,9 @@ export class RelayDoubt {
     this.#doubted = connection;
     this.#timer = setTimeout(() => {
       this.#doubted = undefined;
-      if (this.#heard !== before || connection.closed) return;
-      this.#options.silent();
+      if (this.#heard !== before) return;
+      // One that the session has given up meanwhile still waits for an answer to its close, which nobody there can give.
+      if (!connection.closed) this.#options.silent();
       connection.abandon();
     }, Math.max(MIN_WAIT, 4 * (connection.rttMs() ?? 0)));
   }

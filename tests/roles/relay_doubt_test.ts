@@ -43,6 +43,15 @@ Deno.test("RelayDoubt.raise() is not put off by what is said while it waits", as
   assert.ok(conn.abandoned >= 1);
 });
 
+Deno.test("RelayDoubt.raise() waits for no answer to a close that was said meanwhile", async () => {
+  const conn = connection();
+  const doubt = new RelayDoubt({ ask: () => {}, silent: assert.fail });
+  doubt.raise(conn.real, SAID);
+  Object.assign(conn.real, { closed: true });
+  await wait();
+  assert.equal(conn.abandoned, 1);
+});
+
 Deno.test("RelayDoubt.raise() is put to rest by any word of the relay", async () => {
   const conn = connection();
   const doubt: RelayDoubt = new RelayDoubt({
