@@ -11,10 +11,10 @@ const MIB = 1024 * 1024;
 export const MAX_FLOWS = 4096;
 
 /**
- * Congestion control. Through the lab (100 Mbit/s, 40 ms, direct), 8 MB take 0.9 s with cubic and 1.1 s with this engine's BBR; with
- * 1 % loss 4 to 5 s and 1.3 s. But BBR takes a path to which the tunnel has just moved, with little sent on it yet, for a slow one,
- * and finds out after 10 s only: 4 MB right after going direct took 10.9 s, with cubic 1.0 s. That moment comes with every tunnel;
- * much loss does not.
+ * Congestion control. At 1 % loss this engine's BBR is three to four times as fast as cubic. But it starts BBR's state on a
+ * connection's first path only: on every later one the shortest round trip counts as zero, and the window stays at six packets, until
+ * that estimate expires after 10 s. 4 MB right after going direct (100 Mbit/s, 40 ms) took 10.5 s, with cubic 1.0 s, and that moment
+ * comes with every tunnel; much loss does not.
  */
 const CONGESTION = "cubic";
 
