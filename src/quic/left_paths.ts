@@ -12,6 +12,10 @@
  *      --it was dead: at once--> the first challenge
  * ```
  *
+ * A path that was left before, a moment ago, waits longer: the connection may soon be back on it. The engine gives a path up for good
+ * when a loss timer of it fires while a challenge is unanswered (at a server once, at a client three times), and that is the end of a
+ * connection that has gone back to it meanwhile. Where nothing was lost, a left path's packets are acknowledged without a challenge.
+ *
  * Into silence nothing is sent: a path whose challenges are lost three times is a failed one for the engine, and it ends a
  * connection whose paths have all failed.
  * @module
@@ -25,6 +29,11 @@ import type { NativeConnection } from "./engine.ts";
  */
 const FIRST_MIN_MS: Millis = 30;
 const FIRST_MAX_MS: Millis = 150;
+
+/** A path left twice within this time may be left, and gone back to, a third time as soon. */
+const AGAIN_MS: Millis = 10_000;
+/** Such a path waits so long for its first challenge; it is not gone back to that late while that is unanswered. */
+const LATE_MS: Millis = 600;
 
 /** Challenges after which a left path is as good as settled, if it counts as validated: all lost at 5 % loss is one in 8,000. */
 const ENOUGH = 3;
@@ -52,6 +61,8 @@ interface Left extends PathOfConnection {
 export class LeftPaths {
   readonly #native: NativeConnection;
   readonly #left = new Map<string, Left>();
+  /** When paths were left last. */
+  readonly #leftAt = new Map<string, Millis>();
 
   constructor(native: NativeConnection) {
     this.#native = native;
@@ -78,7 +89,19 @@ export class LeftPaths {
       this.#left.delete(oldest);
     }
     const interval = Math.min(FIRST_MAX_MS, Math.max(FIRST_MIN_MS, rtt));
-    this.#left.set(key, { ...from, at: now + interval, interval, challenges: 0 });
+    const wait = this.#isAgain(key, now) ? LATE_MS : interval;
+    this.#left.set(key, { ...from, at: now + wait, interval, challenges: 0 });
+  }
+
+  #isAgain(key: string, now: Millis): boolean {
+    const before = this.#leftAt.get(key) ?? -Infinity;
+    this.#leftAt.delete(key);
+    this.#leftAt.set(key, now);
+    for (const oldest of this.#leftAt.keys()) {
+      if (this.#leftAt.size <= MAX_LEFT) break;
+      this.#leftAt.delete(oldest);
+    }
+    return now - before < AGAIN_MS;
   }
 
   /** Packets came on the path in use. Answers whether there is something to send now. */

@@ -55,12 +55,13 @@ export function migrate(connection: QuicConnection, local: Address, peer: Addres
   if (connection.closed) return false;
   try {
     connection.native.migrate(local, peer);
+    // An ack-eliciting packet makes the peer follow at once, and finds out soon what the old path has lost. It fails where the engine
+    // has given that path up: then another has to be gone to.
+    connection.native.sendAckEliciting();
   } catch {
     return false;
   }
   connection.setPath(local, peer);
-  // An ack-eliciting packet makes the peer follow at once, and finds out soon what the old path has lost.
-  connection.native.sendAckEliciting();
   connection.touched();
   return true;
 }
