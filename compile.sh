@@ -230,7 +230,8 @@ EOF
 # The first run unpacks it; every later run starts it at once.
 name=@VERSION@-@KEY@ place='' unpacking=''
 
-PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
+# Exported, for where there is none Deno makes one of a folder of its own, and what the program starts finds nothing.
+export PATH="${PATH:-/usr/local/bin:/usr/bin:/bin}"
 case $0 in
   /*) self=$0 ;;
   ./*) self=$PWD/${0#./} ;;
