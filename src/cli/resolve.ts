@@ -4,6 +4,7 @@
  * @module
  */
 import { messageOf, UsageError } from "../core/errors.ts";
+import { CACHE_VARIABLE, SELF_VARIABLE, STOP_WITH_STDIN_VARIABLE } from "../core/variables.ts";
 import type { AnyCommand } from "./command.ts";
 import { COMMON_FLAGS } from "./command.ts";
 import { parseConfig, readConfigFile } from "./config_file.ts";
@@ -124,8 +125,9 @@ export function misspeltTwins(
   const known = [
     ...Object.keys(allFlags(command)).map(environmentOf),
     "POSTERN_INVITE",
-    "POSTERN_SELF",
-    "POSTERN_CACHE",
+    SELF_VARIABLE,
+    CACHE_VARIABLE,
+    STOP_WITH_STDIN_VARIABLE,
   ];
   const found = [];
   for (const name of names) {

@@ -4,6 +4,7 @@
  */
 import { createLogger, type Logger } from "../core/log.ts";
 import type { HostPort } from "../core/address.ts";
+import { STOP_WITH_STDIN_VARIABLE } from "../core/variables.ts";
 import type { CommonOptions } from "../roles/options.ts";
 import type { CommonValues, Context } from "./command.ts";
 import { type Flags, switchFlag, valueFlag } from "./flags.ts";
@@ -96,7 +97,7 @@ export async function runRole(
   const tunnelIdleMs = Number(io.env(IDLE_VARIABLE) ?? 0);
   const stop = listenForStop((name) => {
     log.info("stopping", { signal: name, hint: "again to stop at once" });
-  });
+  }, { withStdin: io.env(STOP_WITH_STDIN_VARIABLE) !== undefined });
   try {
     await start({
       state: await stateFolderOf(role, values.state),

@@ -3,6 +3,7 @@
  * @module
  */
 import { messageOf, UsageError, UserError } from "../core/errors.ts";
+import { SELF_VARIABLE } from "../core/variables.ts";
 import { VERSION } from "../core/version.ts";
 import { COMMANDS } from "./command_list.ts";
 import { type Io, OutputClosed } from "./io.ts";
@@ -12,7 +13,7 @@ const VERSION_WORDS = ["--version", "-V"];
 
 /** How a person starts this program, for hints that can be copied. */
 export function selfCommand(env: (name: string) => string | undefined): string {
-  return env("POSTERN_SELF") ??
+  return env(SELF_VARIABLE) ??
     (Deno.build.standalone ? "postern" : "deno run -A main.ts");
 }
 

@@ -165,6 +165,31 @@ Deno.test({
 });
 
 Deno.test({
+  name: "demo that is killed takes its processes with it",
+  ignore: ignore || Deno.build.os === "windows",
+  fn: async () => {
+    const folder = await Deno.makeTempDir({ prefix: "postern-e2e-demo-" });
+    try {
+      const env = { TMPDIR: folder, TMP: folder, TEMP: folder };
+      const { command, args } = program();
+      await using demo = new TestProcess({
+        title: "demo",
+        command,
+        args: [...args, ...ARGS],
+        env,
+      });
+      await demo.line(/curl http:\S+/);
+      const roles = await rolesIn(folder, env);
+      assert.deepEqual(roles.map(lives), [true, true, true]);
+      demo.signal("SIGKILL");
+      await eventually("the end of its processes", () => !roles.some(lives) || undefined);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
+
+Deno.test({
   name: "demo says which step failed, why, and what the processes said last",
   ignore: ignore || Deno.build.os === "windows",
   fn: () =>

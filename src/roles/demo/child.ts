@@ -34,7 +34,8 @@ export class Child {
     this.title = title;
     this.#process = new Deno.Command(self.program, {
       args: [...self.args, ...args],
-      stdin: "null",
+      // Never written to: its end tells the child that this process is gone, even where it was killed.
+      stdin: "piped",
       stdout: "piped",
       stderr: "piped",
       clearEnv: true,
