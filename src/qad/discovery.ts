@@ -9,7 +9,13 @@ import type { Millis } from "../core/clock.ts";
 import type { Machine } from "../core/machine.ts";
 import { Asker, UNREACHABLE_AFTER } from "./asker.ts";
 import { classifyMapping, type MappingBehaviour } from "./nat_behaviour.ts";
-import { decodeObserved, encodeObserve, type ObserveKey, TXID_BYTES } from "./observe_codec.ts";
+import {
+  decodeObserved,
+  encodeObserve,
+  type Observed,
+  type ObserveKey,
+  TXID_BYTES,
+} from "./observe_codec.ts";
 import { type Mac, type RandomBytes, uniform } from "./primitives.ts";
 
 /**
@@ -70,6 +76,8 @@ interface Family {
 export interface DiscoveryOptions {
   readonly mac: Mac;
   readonly random: RandomBytes;
+  /** The socket is the one for direct paths: the relay may tell others where it sees it. @default false */
+  readonly direct?: boolean;
   /** @default KEEP_ALIVE_MS */
   readonly keepAlive?: Millis;
 }
@@ -78,6 +86,8 @@ export interface DiscoveryOptions {
 export class Discovery implements Machine<DiscoveryInput, DiscoveryOutput> {
   #options: DiscoveryOptions;
   #key: ObserveKey | undefined;
+  /** The key before: a client that comes back asks with the one it remembers, and the answers come when welcome has brought another. */
+  #formerKey: ObserveKey | undefined;
   #families: Family[] = [];
   #out: DiscoveryOutput[] = [];
 
@@ -88,6 +98,7 @@ export class Discovery implements Machine<DiscoveryInput, DiscoveryOutput> {
   handle(input: DiscoveryInput, now: Millis): void {
     switch (input.type) {
       case "targets":
+        if (this.#key && toHex(this.#key.id) !== toHex(input.key.id)) this.#formerKey = this.#key;
         this.#key = input.key;
         this.#families = ([6, 4] as const).map((family) => this.#family(family, input, now));
         break;
@@ -151,11 +162,11 @@ export class Discovery implements Machine<DiscoveryInput, DiscoveryOutput> {
   }
 
   #ask(family: Family, now: Millis): void {
-    const { mac, random } = this.#options;
+    const { mac, random, direct = false } = this.#options;
     for (const asker of family.askers) {
       if (!this.#key || asker.at === undefined || asker.at > now) continue;
       const txid = random(TXID_BYTES);
-      const datagram = encodeObserve({ txid, otherPort: false }, this.#key, { mac });
+      const datagram = encodeObserve({ txid, otherPort: false, direct }, this.#key, { mac });
       asker.asked(toHex(txid), now);
       this.#out.push({ type: "send", to: asker.target, datagram });
     }
@@ -168,11 +179,10 @@ export class Discovery implements Machine<DiscoveryInput, DiscoveryOutput> {
   }
 
   #answer(datagram: Uint8Array, now: Millis): void {
-    if (!this.#key) return;
-    const decoded = decodeObserved(datagram, { key: this.#key.key, mac: this.#options.mac });
-    if (!decoded.ok) return;
-    const txid = toHex(decoded.value.txid);
-    const { address } = decoded.value;
+    const answer = this.#decode(datagram);
+    if (!answer) return;
+    const txid = toHex(answer.txid);
+    const { address } = answer;
     for (const family of this.#families) {
       // A relay that sees us in the other family than we asked in (some NAT64) tells nothing about this one.
       if (family.family !== address.family) continue;
@@ -180,6 +190,15 @@ export class Discovery implements Machine<DiscoveryInput, DiscoveryOutput> {
         if (asker.answered(txid, address, now)) this.#learn(family, asker, now);
       }
     }
+  }
+
+  #decode(datagram: Uint8Array): Observed | undefined {
+    for (const key of [this.#key, this.#formerKey]) {
+      if (!key) continue;
+      const decoded = decodeObserved(datagram, { key: key.key, mac: this.#options.mac });
+      if (decoded.ok) return decoded.value;
+    }
+    return undefined;
   }
 
   #learn(family: Family, asker: Asker, now: Millis): void {

@@ -8,7 +8,8 @@
  *
  * The mac of a question covers its first 64 bytes but itself, so flags and size too; a longer one only has zeros behind
  * them, and its answer proves that the path carries datagrams of that size. The mac of an answer covers what stands before it (a NAT that rewrites addresses inside packets is found out). Flags: bit 0 asks for the answer to come from
- * the relay's other port, which tells how a NAT filters (RFC 4787 §5); the other bits are zero and ignored.
+ * the relay's other port, which tells how a NAT filters (RFC 4787 §5); bit 1 says that the asking socket is the one for direct
+ * paths, and that the relay may tell those whom its client is about to meet; the other bits are zero and ignored.
  * @module
  */
 import type { Address } from "../core/address.ts";
@@ -33,6 +34,7 @@ const FLAGS_AT = MAC_AT + MAC_BYTES;
 const SIZE_AT = FLAGS_AT + 1;
 const ADDRESS_AT = 1 + TXID_BYTES;
 const FLAG_OTHER_PORT = 0x01;
+const FLAG_DIRECT = 0x02;
 
 /** A client's key for questions: the relay gives both over the control stream. */
 export interface ObserveKey {
@@ -47,6 +49,8 @@ export interface Observe {
   readonly txid: Uint8Array;
   /** Answer from the relay's other port, please. */
   readonly otherPort: boolean;
+  /** The asking socket is the one for direct paths. @default false */
+  readonly direct?: boolean;
 }
 
 /** An answer. */
@@ -88,7 +92,8 @@ export function encodeObserve(
   datagram[0] = OBSERVE_TYPE;
   datagram.set(observe.txid, 1);
   datagram.set(key.id, KEY_ID_AT);
-  datagram[FLAGS_AT] = observe.otherPort ? FLAG_OTHER_PORT : 0;
+  datagram[FLAGS_AT] = (observe.otherPort ? FLAG_OTHER_PORT : 0) |
+    (observe.direct ? FLAG_DIRECT : 0);
   datagram.set(questionMac(datagram, key.key, options.mac), MAC_AT);
   return datagram;
 }
@@ -106,8 +111,10 @@ export function decodeObserve(
   if (!key) return refuse("unknown-key");
   const wanted = questionMac(datagram, key, options.mac);
   if (!equalBytes(wanted, datagram.subarray(MAC_AT, FLAGS_AT))) return refuse("bad-mac");
-  const otherPort = (datagram[FLAGS_AT]! & FLAG_OTHER_PORT) !== 0;
-  return { ok: true, value: { txid: datagram.slice(1, KEY_ID_AT), otherPort } };
+  const flags = datagram[FLAGS_AT]!;
+  const otherPort = (flags & FLAG_OTHER_PORT) !== 0;
+  const direct = (flags & FLAG_DIRECT) !== 0;
+  return { ok: true, value: { txid: datagram.slice(1, KEY_ID_AT), otherPort, direct } };
 }
 
 /** An answer as 32 (IPv4) or 44 (IPv6) bytes. */

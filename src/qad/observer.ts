@@ -21,6 +21,8 @@ export type ObserverAnswer =
     readonly datagram: Bytes;
     /** Send it from the other of the relay's two ports than the one that was asked. */
     readonly fromOtherPort: boolean;
+    /** The asker's key id, where the question says that it comes from a socket for direct paths. */
+    readonly directOf: Uint8Array | undefined;
   }
   | { readonly type: "drop"; readonly reason: ObserveRefusal };
 
@@ -70,10 +72,16 @@ export function answerObserve(
   options: { keys: Pick<ObserveKeyRing, "keyOf">; mac: Mac },
 ): ObserverAnswer {
   let key: Uint8Array | undefined;
-  const keyOf = (id: Uint8Array) => (key = options.keys.keyOf(id));
+  let keyId: Uint8Array | undefined;
+  const keyOf = (id: Uint8Array) => (key = options.keys.keyOf(keyId = id));
   const question = decodeObserve(datagram, { keyOf, mac: options.mac });
   if (!question.ok) return { type: "drop", reason: question.refused };
-  const { txid, otherPort } = question.value;
+  const { txid, otherPort, direct } = question.value;
   const answer = encodeObserved({ txid, address: from }, { key: key!, mac: options.mac });
-  return { type: "answer", datagram: answer, fromOtherPort: otherPort };
+  return {
+    type: "answer",
+    datagram: answer,
+    fromOtherPort: otherPort,
+    directOf: direct ? keyId : undefined,
+  };
 }

@@ -36,6 +36,7 @@ import { applyPolicy, servicesFor } from "./registry_policy_change.ts";
 import type { RegistrySession } from "./registry_sessions.ts";
 import { type GrantChanges, RegistryState } from "./registry_state.ts";
 import type { RegistryTunnel } from "./registry_tunnels.ts";
+import { SeenAddresses } from "./seen_addresses.ts";
 
 export * from "./registry_io.ts";
 export { EMPTY_POLICY, type PolicySnapshot } from "./registry_policy.ts";
@@ -97,7 +98,9 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
         if (!session) return;
         if (input.type === "close") this.#leave(session, now);
         else if (input.type === "address") this.#move(session, input.address);
-        else this.#request(session, input.request, now);
+        else if (input.type === "asked") {
+          if (session.seen.asked(input.from)) this.#tellSeen(session, now);
+        } else this.#request(session, input.request, now);
       }
     }
   }
@@ -137,7 +140,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
       address,
       wanted: undefined,
       offered: new Set(),
-      observed: [],
+      seen: new SeenAddresses(),
       told: this.servicesFor(kind, name).join(),
     });
     for (const tunnel of tunnels.of(kind, name)) {
@@ -170,28 +173,32 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
       const tunnel = this.#state.tunnels.get(request.tunnelId);
       if (tunnel?.[kind] === name) this.#state.end(tunnel, "closed", kind);
     } else if (request.type === "observed") {
-      session.observed = request.addresses;
-      const other = kind === "agent" ? "connector" : "agent";
-      for (const tunnel of this.#state.tunnels.of(kind, name)) {
-        // Older ones have long told each other inside the tunnel; and one message must not become thousands.
-        if (now - tunnel.since > FRESH_TUNNEL_MS) continue;
-        const end = this.#state.sessions.of(other, tunnel[other]);
-        const observed = [...request.addresses];
-        if (end) this.#state.send(end.id, { type: "seen", tunnelId: tunnel.id, observed });
-      }
+      if (session.seen.say(request.addresses)) this.#tellSeen(session, now);
     } else if (kind === "agent") {
       if (request.type === "connect") this.#connect(session, request, now);
     } else if (request.type === "register") {
-      session.observed = request.observed;
+      session.seen.say(request.observed);
       this.#register(session, request.services);
     } else if (request.type === "review") this.#review(session, request.agents);
+  }
+
+  /** The other ends of a client's tunnels learn where it is seen. */
+  #tellSeen({ identity: { kind, name }, seen }: RegistrySession, now: Millis): void {
+    const other = kind === "agent" ? "connector" : "agent";
+    for (const tunnel of this.#state.tunnels.of(kind, name)) {
+      // Older ones have long told each other inside the tunnel; and one message must not become thousands.
+      if (now - tunnel.since > FRESH_TUNNEL_MS) continue;
+      const end = this.#state.sessions.of(other, tunnel[other]);
+      const observed = seen.list;
+      if (end) this.#state.send(end.id, { type: "seen", tunnelId: tunnel.id, observed });
+    }
   }
 
   #connect(session: RegistrySession, wanted: ClientMessageOf<"connect">, now: Millis): void {
     const { policy, sessions, tunnels } = this.#state;
     const agent = session.identity.name;
     const { request, tunnelId } = wanted;
-    session.observed = wanted.observed;
+    session.seen.say(wanted.observed);
     const draining = this.#draining;
     const facts = { policy, sessions, tunnels, draining, ...this.#options };
     const decision = decideConnect(agent, wanted, facts);
@@ -233,7 +240,7 @@ export class Registry implements Machine<RegistryInput, RegistryOutput> {
       pin,
       services,
       alternatives,
-      observed: [...sessions.of("connector", connector)?.observed ?? []],
+      observed: sessions.of("connector", connector)?.seen.list ?? [],
     });
   }
 

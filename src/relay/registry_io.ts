@@ -53,6 +53,8 @@ export type RegistryInput =
   | ({ readonly type: "open" } & OpenSession)
   /** The client's address changed (NAT rebinding, roaming), validated by QUIC. */
   | { readonly type: "address"; readonly session: SessionId; readonly address: Address }
+  /** The client's P2P socket has asked from there where it is seen. */
+  | { readonly type: "asked"; readonly session: SessionId; readonly from: Address }
   | { readonly type: "request"; readonly session: SessionId; readonly request: RegistryRequest }
   /** The connection is gone. */
   | { readonly type: "close"; readonly session: SessionId }

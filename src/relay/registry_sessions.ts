@@ -4,6 +4,7 @@
  */
 import type { Address } from "../core/mod.ts";
 import type { ClientKind } from "../control/messages.ts";
+import type { SeenAddresses } from "./seen_addresses.ts";
 
 /** A control connection, numbered by the role. */
 export type SessionId = number;
@@ -30,8 +31,8 @@ export interface RegistrySession {
   wanted: ReadonlySet<string> | undefined;
   /** Connector: what it offers. */
   offered: ReadonlySet<string>;
-  /** Where its P2P socket is seen, as it last said. */
-  observed: readonly string[];
+  /** Where its P2P socket is seen. */
+  readonly seen: SeenAddresses;
   /** What it was last told that it may open or offer, as one text. */
   told: string;
 }

@@ -79,7 +79,7 @@ export class RegistryState {
       tunnel.toldTo = connector.id;
       const { id: tunnelId, services } = tunnel;
       const { name, pin } = agent.identity;
-      const observed = [...agent.observed];
+      const observed = agent.seen.list;
       this.send(connector.id, {
         type: "incoming",
         tunnelId,

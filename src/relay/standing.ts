@@ -28,3 +28,11 @@ export function refusalOf(standing: Exclude<Standing, "good">, claim: Claim): En
       return new EnrolmentRefusal("other-key", `${who} has joined with another key since`);
   }
 }
+
+/** Why a connection with a certificate of ours is not served: its holder's standing, or the certificate's dates. */
+export const NOT_WELCOME: Readonly<Record<Exclude<Standing, "good"> | "expired", string>> = {
+  unknown: "it is not known here",
+  "other-key": "another key has joined by that name since",
+  expired: "its certificate has expired",
+  revoked: "it was revoked",
+};

@@ -116,6 +116,7 @@ export class ClientWiring {
     });
     this.paths = new LocalPaths({
       socket: sockets.p2p,
+      direct: !options.noDirect,
       clock,
       log,
       changed: () => this.#ownChanged(),
@@ -182,7 +183,7 @@ export class ClientWiring {
 
   /** The other end's packets may come straight from there. A connector has to open its own NAT for them; an agent's probes do. */
   #expect(tunnelId: string, addresses: readonly Address[]): void {
-    this.router.expect(tunnelId, addresses);
+    this.router.expect(tunnelId, addresses, "relay");
     if (this.#options.kind !== "connector") return;
     // Where the tunnel's first packet is here already, the answer to it goes first: it opens the NAT as well.
     setTimeout(() => this.#knock(tunnelId, addresses));
@@ -213,6 +214,7 @@ export class ClientWiring {
       disabled: noDirect,
       guessing,
       doubted: () => link().poke(),
+      expect: (addresses) => this.router.expect(tunnel.id, addresses, "peer"),
       ...(relayRtt === null ? {} : { relayRtt: 2 * relayRtt }),
     });
     flows.follow(tunnel);

@@ -45,6 +45,8 @@ export interface FamilyView {
 /** How to watch. */
 export interface LocalPathsOptions {
   readonly socket: UdpSocket;
+  /** It is the one for direct paths: the relay may tell others where it sees it. @default false */
+  readonly direct?: boolean;
   readonly clock: Clock;
   readonly log: Logger;
   /** Candidates or facts are others than before. */
@@ -75,7 +77,7 @@ export class LocalPaths {
     this.#interfaces = this.#networkNow();
     this.#awakeAt = options.clock.unix();
     this.#discovery = new Driver<DiscoveryInput, DiscoveryOutput>(
-      new Discovery({ mac: hmac, random: randomBytes }),
+      new Discovery({ mac: hmac, random: randomBytes, direct: options.direct === true }),
       {
         clock: options.clock,
         tick: { type: "time" },

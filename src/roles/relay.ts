@@ -87,7 +87,12 @@ async function run(options: RelayOptions, admin: AdminServer | undefined): Promi
     cleanUps.push(() => enrolmentServer.close());
     const endpoint = new QuicEndpoint();
     const forwarder = new Forwarder(socket);
-    const observers = openObservers({ socket, host: options.listen.host, log });
+    const observers = openObservers({
+      socket,
+      host: options.listen.host,
+      log,
+      direct: (keyId, from) => clients.asked(keyId, from),
+    });
     cleanUps.push(() => observers.close());
     const watch = watchPolicy(store, {
       changed: (policy) => {
@@ -106,11 +111,9 @@ async function run(options: RelayOptions, admin: AdminServer | undefined): Promi
       policy: readPolicy(store),
       clock,
       log,
-      welcome: () => ({
-        networkId: authority.networkId,
-        observeKey: observers.issueKey(),
-        observePorts: observers.otherPorts,
-      }),
+      networkId: authority.networkId,
+      observePorts: observers.otherPorts,
+      observeKey: observers.issueKey,
     });
     cleanUps.push(() => clients.stop());
     const egress = socketEgress(socket);

@@ -17,7 +17,14 @@ import {
   type RelaySessionInput,
   type RelaySessionOutput,
 } from "../control/mod.ts";
-import { type Clock, Driver, type Logger, messageOf, type Millis } from "../core/mod.ts";
+import {
+  type Address,
+  type Clock,
+  Driver,
+  type Logger,
+  messageOf,
+  type Millis,
+} from "../core/mod.ts";
 import { parsePeerCertificate, type PeerIdentity, serverNameOf } from "../identity/mod.ts";
 import { encodeQadAddress } from "../qad/mod.ts";
 import {
@@ -37,16 +44,10 @@ import {
   type RegistryTunnel,
   type SessionId,
 } from "../relay/registry.ts";
+import { NOT_WELCOME } from "../relay/standing.ts";
 import type { RelayStore } from "../relay/store.ts";
 import type { EarlyGate } from "./early_gate.ts";
 import type { RelayClientStatus } from "./status.ts";
-
-/** What welcome says to every client alike. */
-export interface WelcomeFacts {
-  readonly networkId: string;
-  readonly observeKey: { readonly id: string; readonly key: string };
-  readonly observePorts: number[];
-}
 
 /** What the relay's clients need of it. */
 export interface RelayClientsOptions {
@@ -56,7 +57,11 @@ export interface RelayClientsOptions {
   readonly policy: PolicySnapshot;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly welcome: () => WelcomeFacts;
+  readonly networkId: string;
+  /** The relay's other ports to ask at. */
+  readonly observePorts: number[];
+  /** A client's key for asking where it is seen. */
+  readonly observeKey: (party: string) => { id: string; key: string };
   /** Judges what comes before the handshake is over. */
   readonly gate: EarlyGate;
   /** Makes sure that what the store says now is what the registry goes by. */
@@ -80,6 +85,8 @@ interface RelayClient {
   channel: FrameChannel | undefined;
   /** A hello that came early and has to wait for the handshake. */
   held: Hello | undefined;
+  /** Of the key that it asks with where it is seen. */
+  keyId: string | undefined;
   /** Was its hello early, and acted on? */
   early: "accepted" | "refused" | "none";
 }
@@ -90,6 +97,8 @@ type Hello = ClientMessageOf<"hello">;
 export class RelayClients {
   readonly #options: RelayClientsOptions;
   readonly #clients = new Map<SessionId, RelayClient>();
+  /** Who asks with which key: one for each client that is welcome. */
+  readonly #byKey = new Map<string, SessionId>();
   readonly #machine: Registry;
   readonly #registry: Driver<RegistryInput, RegistryOutput>;
   #nextId = 1;
@@ -115,6 +124,7 @@ export class RelayClients {
       session: undefined,
       channel: undefined,
       held: undefined,
+      keyId: undefined,
       early: "none",
     };
     return {
@@ -133,6 +143,8 @@ export class RelayClients {
         client.session?.tell({ type: "lost" });
         client.session?.stop();
         if (!this.#clients.delete(client.id)) return;
+        const { keyId } = client;
+        if (keyId && this.#byKey.get(keyId) === client.id) this.#byKey.delete(keyId);
         this.#registry.tell({ type: "close", session: client.id });
         this.#options.log.info("client left", {
           kind: client.identity?.kind,
@@ -141,6 +153,12 @@ export class RelayClients {
         });
       },
     };
+  }
+
+  /** The client with this key has asked from there where its socket for direct paths is seen. */
+  asked(keyId: string, from: Address): void {
+    const session = this.#byKey.get(keyId);
+    if (session !== undefined) this.#registry.tell({ type: "asked", session, from });
   }
 
   /** Who may do what has changed. */
@@ -208,19 +226,12 @@ export class RelayClients {
       return false;
     }
     const { kind, name, pin } = identity;
-    let standing: string = store.standingOf({ kind, name, pin });
+    let standing: keyof typeof NOT_WELCOME | "good" = store.standingOf({ kind, name, pin });
     // Resumption does not look at the certificate's dates again, so we do.
     if (standing === "good" && clock.unix() > identity.notAfter) standing = "expired";
     if (standing !== "good") {
       log.warn("client refused", { kind, name, reason: standing });
-      const why = standing === "unknown"
-        ? "it is not known here"
-        : standing === "other-key"
-        ? "another key has joined by that name since"
-        : standing === "expired"
-        ? "its certificate has expired"
-        : "it was revoked";
-      client.connection.close(1, `Cannot serve ${kind} "${name}" as ${why}`);
+      client.connection.close(1, `Cannot serve ${kind} "${name}" as ${NOT_WELCOME[standing]}`);
       return false;
     }
     client.identity = identity;
@@ -307,7 +318,10 @@ export class RelayClients {
     const { identity } = client;
     if (!identity || identity.kind === "relay") return;
     const { kind, name, pin, networkId } = identity;
-    const facts = this.#options.welcome();
+    const { observePorts } = this.#options;
+    const observeKey = this.#options.observeKey(`${kind}:${name}:${pin}`);
+    client.keyId = observeKey.id;
+    this.#byKey.set(observeKey.id, client.id);
     // Whoever has just joined, or was just granted something, comes sooner than the next look at the store.
     this.#options.refreshPolicy();
     // Before welcome: requests that came with a hello that had to wait go to the registry right behind it.
@@ -324,10 +338,10 @@ export class RelayClients {
       welcome: {
         version: 1,
         relay: "relay",
-        networkId: facts.networkId,
+        networkId: this.#options.networkId,
         now: this.#options.gate.now(),
-        observeKey: { ...facts.observeKey },
-        observePorts: facts.observePorts,
+        observeKey,
+        observePorts,
         services: this.#machine.servicesFor(kind, name),
         maxEarlyAgeMs: MAX_EARLY_AGE_MS,
         early: client.early,

@@ -16,19 +16,26 @@ export interface Observers {
   readonly otherPorts: number[];
   /** Questions that got no answer. */
   readonly dropped: number;
-  /** A key for one client, as welcome carries it. */
-  issueKey(): { id: string; key: string };
+  /** A client's key, as welcome carries it: the same one for as long as the relay runs, so that a return may ask with it early. */
+  issueKey(party: string): { id: string; key: string };
   close(): void;
 }
 
 /** Opens the second port (the one after the main one, or any) and answers on both. */
 export function openObservers(
-  options: { socket: UdpSocket; host: string; log: Logger },
+  options: {
+    socket: UdpSocket;
+    host: string;
+    log: Logger;
+    /** The client with this key's id has asked at the main port, with its socket for direct paths, from there. */
+    direct: (keyId: string, from: Address) => void;
+  },
 ): Observers {
   const { socket: main, log } = options;
   const keys = new ObserveKeyRing({ mac: hmac });
   // One secret for as long as the relay runs: a client gets its key with the welcome, and may stay for months.
   keys.rotate(randomBytes(32));
+  const idSecret = randomBytes(32);
   const second = openSecond(options.host, main.local.port, log);
   let dropped = 0;
   const answer =
@@ -43,6 +50,7 @@ export function openObservers(
         else {
           const socket = result.fromOtherPort ? other : asked;
           socket?.send(from, result.datagram, result.datagram.length);
+          if (result.directOf && asked === main) options.direct(toHex(result.directOf), from);
         }
       }
     };
@@ -53,8 +61,9 @@ export function openObservers(
     get dropped() {
       return dropped;
     },
-    issueKey() {
-      const { id, key } = keys.issue(randomBytes);
+    issueKey(party) {
+      const name = hmac(idSecret, new TextEncoder().encode(party));
+      const { id, key } = keys.issue((length) => name.slice(0, length));
       return { id: toHex(id), key: toBase64Url(key) };
     },
     close() {

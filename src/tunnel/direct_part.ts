@@ -36,6 +36,8 @@ export interface DirectSideOptions {
   readonly random: RandomBytes;
   /** The direct path may be broken, and the relay be needed at any moment. */
   readonly doubted: () => void;
+  /** The other end's packets may come straight from there, from now on. */
+  readonly expect: (addresses: readonly Address[]) => void;
   /** This end wants no direct path. */
   readonly disabled: boolean;
   /** Guess ports where one NAT maps per destination. @default true */

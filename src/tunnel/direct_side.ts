@@ -146,14 +146,13 @@ export class DirectSide implements TunnelDirect {
     } else if (this.#tunnel.end === "connector") this.#sendOffer();
     const { allowLoopback } = this.#options.own;
     const decoded = decodeOffer(message.offer, { allowLoopback });
+    const { disabled, expect, log } = this.#options;
     if (!decoded.ok) {
-      this.#options.log.debug("offer refused", {
-        peer: this.#tunnel.peer,
-        reason: decoded.refused,
-      });
+      log.debug("offer refused", { peer: this.#tunnel.peer, reason: decoded.refused });
       return;
     }
     const offer = decoded.value;
+    if (!disabled) expect(offer.candidates.map(({ address }) => address));
     if (!this.#peerOffer) this.#searchRelayed(this.#peerDisabled || !this.#paths ? 0 : YOUNG_MS);
     this.#peerOffer = offer;
     if (!this.#peerDisabled) this.#paths?.tell({ type: "remote", offer });

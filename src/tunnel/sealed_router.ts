@@ -10,7 +10,7 @@ export type SealedSink = (packet: Uint8Array, from?: Address) => void;
 
 /** Why sealed datagrams were dropped. */
 export interface SealedDrops {
-  /** Neither from the relay nor from where it sees the tunnel's other end. */
+  /** Neither from the relay nor from where the tunnel's other end is said to be. */
   wrongSource: number;
   /** Of no tunnel that we know (yet: they are kept for a moment). */
   unknownTunnel: number;
@@ -18,10 +18,19 @@ export interface SealedDrops {
   tooShort: number;
 }
 
+/** Who names addresses that a tunnel's packets may come from, past the relay: the relay sees them, the other end offers them. */
+export type ExpectedBy = "relay" | "peer";
+
+interface Sink {
+  readonly tail: number;
+  readonly sink: SealedSink;
+  readonly shortcuts: Record<ExpectedBy, ReadonlySet<string>>;
+}
+
 /** The tunnels of a process by their ids. */
 export class SealedRouter {
   readonly dropped: SealedDrops = { wrongSource: 0, unknownTunnel: 0, tooShort: 0 };
-  readonly #sinks = new Map<number, { tail: number; sink: SealedSink; shortcuts: Set<string> }>();
+  readonly #sinks = new Map<number, Sink>();
   readonly #relay: () => Address | undefined;
   /** A tunnel's first packets may overtake the message that announces it. */
   readonly #early = new WaitingRoom();
@@ -34,7 +43,8 @@ export class SealedRouter {
   /** From now on that tunnel's packets go there. */
   add(tunnelId: string, sink: SealedSink): void {
     const id = fromHex(tunnelId)!;
-    const shortcuts = this.#sinks.get(tunnelKey(id, 0))?.shortcuts ?? new Set();
+    const shortcuts = this.#sinks.get(tunnelKey(id, 0))?.shortcuts ??
+      { relay: new Set(), peer: new Set() };
     this.#sinks.set(tunnelKey(id, 0), { tail: tunnelTail(id, 0), sink, shortcuts });
     // The first packet may change who takes the next.
     for (const { data } of this.#early.take(tunnelId, performance.now())) {
@@ -42,11 +52,10 @@ export class SealedRouter {
     }
   }
 
-  /** The relay sees that tunnel's other end there: sealed datagrams may come from there, too, past the relay. */
-  expect(tunnelId: string, addresses: readonly Address[]): void {
-    const shortcuts = this.#sinks.get(tunnelKey(fromHex(tunnelId)!, 0))?.shortcuts;
-    shortcuts?.clear();
-    for (const { key } of addresses) shortcuts?.add(key);
+  /** That tunnel's other end is there: sealed datagrams may come from there, too, past the relay. The newest word of each counts. */
+  expect(tunnelId: string, addresses: readonly Address[], by: ExpectedBy): void {
+    const entry = this.#sinks.get(tunnelKey(fromHex(tunnelId)!, 0));
+    if (entry) entry.shortcuts[by] = new Set(addresses.map(({ key }) => key));
   }
 
   /** A train of sealed datagrams came to the P2P socket. */
@@ -58,7 +67,7 @@ export class SealedRouter {
         continue;
       }
       const entry = this.#sinks.get(tunnelKey(data, offset + 1));
-      if (entry?.tail !== tunnelTail(data, offset + 1) || !entry.shortcuts.has(from.key)) {
+      if (entry?.tail !== tunnelTail(data, offset + 1) || !isExpected(entry, from)) {
         this.dropped.wrongSource++;
         continue;
       }
@@ -92,4 +101,8 @@ export class SealedRouter {
       entry.sink(data.subarray(offset + SEALED_OVERHEAD, end));
     }
   }
+}
+
+function isExpected({ shortcuts }: Sink, { key }: Address): boolean {
+  return shortcuts.relay.has(key) || shortcuts.peer.has(key);
 }

@@ -174,3 +174,15 @@ Deno.test("Discovery does take a new key without forgetting what it knows", () =
   assert.deepEqual(tell({ type: "targets", targets: [V4], key: other }, 30), []);
   assert.equal(discovery.deadline(), before);
 });
+
+Deno.test("Discovery does take answers to what was asked with the key before, which a return remembers", () => {
+  const { tell, answer, key, random } = setup();
+  const [question] = tell({ type: "targets", targets: [V4], key }, 0);
+  const other = { id: random(8), key: random(16) };
+  tell({ type: "targets", targets: [V4], key: other }, 30);
+  // The same key once more: the former is still the other one.
+  tell({ type: "targets", targets: [V4], key: other }, 31);
+  assert.deepEqual(tell(answer(question, ME4), 40), [
+    { type: "observed", family: 4, address: ME4, via: V4 },
+  ]);
+});

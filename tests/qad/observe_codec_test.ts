@@ -15,13 +15,13 @@ const txid = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
 const keyOf = (id: Uint8Array) => id.every((byte) => byte === 7) ? key.key : undefined;
 
 Deno.test("encodeObserve() does make 64 bytes that decodeObserve() reads back", () => {
-  for (const otherPort of [false, true]) {
-    const datagram = encodeObserve({ txid, otherPort }, key, { mac });
+  for (const [otherPort, direct] of [[false, true], [true, false], [true, true]] as const) {
+    const datagram = encodeObserve({ txid, otherPort, direct }, key, { mac });
     assert.equal(datagram.length, OBSERVE_BYTES);
     assert.equal(datagram[0], 3);
     assert.deepEqual(decodeObserve(datagram, { keyOf, mac }), {
       ok: true,
-      value: { txid, otherPort },
+      value: { txid, otherPort, direct },
     });
   }
 });

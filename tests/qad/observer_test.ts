@@ -33,6 +33,19 @@ Deno.test("answerObserve() does tell the asker its address", () => {
   }
 });
 
+Deno.test("answerObserve() does tell whose socket for direct paths has asked, and of no other", () => {
+  const keys = ring();
+  const key = keys.issue(random);
+  for (const direct of [true, false]) {
+    const question = encodeObserve({ txid, otherPort: false, direct }, key, { mac });
+    const answer = answerObserve(question, from, { keys, mac });
+    assert.deepEqual(answer.type === "answer" && answer.directOf, direct ? key.id : undefined);
+    // The flag is under the mac.
+    question[33]! ^= 2;
+    assert.equal(answerObserve(question, from, { keys, mac }).type, "drop");
+  }
+});
+
 Deno.test("answerObserve() does drop forged, foreign and broken questions with the reason", () => {
   const keys = ring();
   const key = keys.issue(random);

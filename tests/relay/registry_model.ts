@@ -44,7 +44,8 @@ export function snapshotOf({ grants, offers, revoked }: PolicyLists): PolicySnap
 interface Session extends OpenSession {
   address: Address;
   wanted: readonly string[] | undefined;
-  observed: readonly string[];
+  /** Everything that was heard of where it is seen, oldest first. */
+  heard: ({ said: readonly string[] } | { asked: Address })[];
 }
 
 interface Tunnel {
@@ -98,6 +99,7 @@ export class RegistryModel {
       }
     } else if (session && input.type === "close") this.#leave(session, now);
     else if (session && input.type === "address") session.address = input.address;
+    else if (session && input.type === "asked") this.#hear(session, { asked: input.from });
     else if (session && input.type === "request") this.#request(session, input.request);
     return this.said;
   }
@@ -239,7 +241,7 @@ export class RegistryModel {
     if (this.sessions.length === MODEL_BOUNDS.maxSessions) {
       return void close(session, "too-many", "3 clients are connected, which is the most");
     }
-    this.sessions.push({ ...input, wanted: undefined, observed: [] });
+    this.sessions.push({ ...input, wanted: undefined, heard: [] });
     for (const tunnel of [...this.tunnels]) {
       if (tunnel[kind] === name && tunnel[`${kind}Instance`] !== instance) {
         this.#end(tunnel, "restarted", kind);
@@ -262,13 +264,7 @@ export class RegistryModel {
       const tunnel = this.tunnels.find(({ id }) => id === request.tunnelId);
       if (tunnel && tunnel[kind] === name) this.#end(tunnel, "closed", kind);
     } else if (request.type === "observed") {
-      session.observed = request.addresses;
-      for (const tunnel of this.tunnels.filter((tunnel) => tunnel[kind] === name)) {
-        const other = kind === "agent" ? "connector" : "agent";
-        const end = this.#online(other, tunnel[other]);
-        const { id: tunnelId } = tunnel;
-        if (end) this.#send(end, { type: "seen", tunnelId, observed: [...session.observed] });
-      }
+      this.#hear(session, { said: request.addresses });
     } else if (request.type === "connect" && kind === "agent") this.#connect(session, request);
     else if (request.type === "review" && kind === "connector") {
       const agents = [...new Set(request.agents)].map((agent) => ({
@@ -278,7 +274,7 @@ export class RegistryModel {
       if (agents.length > 0) this.#send(session, { type: "policy", services: null, agents });
     } else if (request.type === "register" && kind === "connector") {
       session.wanted = request.services;
-      session.observed = request.observed;
+      session.heard.push({ said: request.observed });
       const refused = [...new Set(request.services)].filter((service) =>
         !this.mayOffer(name).includes(service)
       ).sort();
@@ -295,10 +291,23 @@ export class RegistryModel {
     }
   }
 
+  /** The other ends of its tunnels are told where a client is seen, when that is news. */
+  #hear(session: Session, news: Session["heard"][number]): void {
+    const { kind, name } = session.identity;
+    const before = seenOf(session);
+    session.heard.push(news);
+    if (before.join() === seenOf(session).join()) return;
+    for (const tunnel of this.tunnels.filter((tunnel) => tunnel[kind] === name)) {
+      const other = kind === "agent" ? "connector" : "agent";
+      const end = this.#online(other, tunnel[other]);
+      if (end) this.#send(end, { type: "seen", tunnelId: tunnel.id, observed: seenOf(session) });
+    }
+  }
+
   #connect(session: Session, wanted: ClientMessageOf<"connect">): void {
     const { service, tunnelId, connector, request, resume } = wanted;
     const agent = session.identity.name;
-    session.observed = wanted.observed;
+    session.heard.push({ said: wanted.observed });
     const refuse = (reason: Refused, why: string) => {
       const message = `Cannot open flow to "${service}" as ${why}`;
       this.#send(session, { type: "refused", request, reason, message });
@@ -398,7 +407,7 @@ export class RegistryModel {
       pin,
       services,
       alternatives,
-      observed: [...this.#online("connector", connector)?.observed ?? []],
+      observed: seenOf(this.#online("connector", connector)),
     });
   }
 
@@ -409,7 +418,7 @@ export class RegistryModel {
     if (!tunnel.told) {
       const { id: tunnelId, services } = tunnel;
       const { name, pin } = agent.identity;
-      const observed = [...agent.observed];
+      const observed = seenOf(agent);
       this.#send(connector, {
         type: "incoming",
         tunnelId,
@@ -466,4 +475,18 @@ type Refused =
 
 function both(a: readonly string[], b: readonly string[]): string[] {
   return [...new Set(a)].filter((item) => b.includes(item)).sort();
+}
+
+/** What it said last, and where it asked from last in a family that it never spoke of. */
+function seenOf(session: Session | undefined): string[] {
+  const heard = session?.heard ?? [];
+  const said = heard.flatMap((one) => "said" in one ? [one.said] : []);
+  const isV6 = (address: string) => address.startsWith("[");
+  const asked = new Map(
+    heard.flatMap((one) => "asked" in one ? [[one.asked.family, one.asked.key]] : []),
+  );
+  const unspoken = [...asked].filter(([family]) =>
+    !said.flat().some((address) => isV6(address) === (family === 6))
+  );
+  return [...said.at(-1) ?? [], ...unspoken.map(([, address]) => address)];
 }

@@ -110,6 +110,14 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   {
+    weight: 1,
+    arbitrary: fc.record({
+      type: fc.constant("asked" as const),
+      session: sessions,
+      from: fc.oneof(addresses, fc.constant(addressOf("2001:db8::7", 1))),
+    }),
+  },
+  {
     weight: 2,
     arbitrary: fc.record({ type: fc.constant("close" as const), session: sessions }),
   },

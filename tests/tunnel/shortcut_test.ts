@@ -88,7 +88,7 @@ Deno.test("SealedRouter.shortcut() does take a tunnel's packets from where its o
   const come = (from: Address, data = datagram) => router.shortcut(data, data.length, from);
   come(PEER);
   assert.deepEqual(got, []);
-  router.expect(ID, [PEER]);
+  router.expect(ID, [PEER], "relay");
   come(PEER);
   come(STRANGER);
   come(RELAY);
@@ -100,12 +100,12 @@ Deno.test("SealedRouter.shortcut() does take a tunnel's packets from where its o
 
 Deno.test("SealedRouter.expect() does outlive another sink, and does nothing for a tunnel that it does not know", () => {
   const router = new SealedRouter(() => RELAY);
-  router.expect(ID, [PEER]);
+  router.expect(ID, [PEER], "relay");
   const got: string[] = [];
   router.add(ID, () => got.push("first"));
   const datagram = sealed(ID, Uint8Array.of(0x40));
   router.shortcut(datagram, datagram.length, PEER);
-  router.expect(ID, [PEER]);
+  router.expect(ID, [PEER], "relay");
   router.add(ID, () => got.push("second"));
   router.shortcut(datagram, datagram.length, PEER);
   router.remove(ID);
@@ -113,11 +113,28 @@ Deno.test("SealedRouter.expect() does outlive another sink, and does nothing for
   assert.deepEqual(got, ["second"]);
 });
 
+Deno.test("SealedRouter.expect() does believe the relay and the other end, each its newest word", () => {
+  const router = new SealedRouter(() => RELAY);
+  let count = 0;
+  router.add(ID, () => count++);
+  const datagram = sealed(ID, Uint8Array.of(0x40));
+  const come = (from: Address) => router.shortcut(datagram, datagram.length, from);
+  router.expect(ID, [PEER], "peer");
+  router.expect(ID, [STRANGER], "relay");
+  come(PEER);
+  come(STRANGER);
+  assert.equal(count, 2);
+  router.expect(ID, [], "relay");
+  come(PEER);
+  come(STRANGER);
+  assert.equal(count, 3);
+});
+
 Deno.test("SealedRouter.shortcut() does take trains apart", () => {
   const router = new SealedRouter(() => RELAY);
   let count = 0;
   router.add(ID, () => count++);
-  router.expect(ID, [PEER]);
+  router.expect(ID, [PEER], "relay");
   const one = sealed(ID, Uint8Array.of(0x40, 9));
   router.shortcut(Uint8Array.of(...one, ...one, ...one), one.length, PEER);
   assert.equal(count, 3);
