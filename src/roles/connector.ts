@@ -23,8 +23,8 @@ interface Announced {
   readonly agent: string;
   readonly pin: string;
   services: readonly string[];
-  /** Where the relay sees the agent's P2P socket. */
-  readonly observed: readonly string[];
+  /** Where the relay sees the agent's P2P socket; it may say so before the agent's first packet is here. */
+  observed: readonly string[];
   tunnel: Tunnel | undefined;
 }
 
@@ -72,7 +72,7 @@ class Connector {
   output(output: ClientOutput): void {
     switch (output.type) {
       case "seen":
-        return this.#client.wiring.peerSeen(output.tunnelId, output.observed);
+        return this.#seen(output.tunnelId, output.observed);
       case "registered":
         return this.#registered(output.services, output.refused);
       case "incoming":
@@ -141,6 +141,12 @@ class Connector {
     setTimeout(() => {
       if (!announced.tunnel && this.#tunnels.get(tunnelId) === announced) this.#forget(tunnelId);
     }, 30_000);
+  }
+
+  #seen(tunnelId: string, observed: readonly string[]): void {
+    const announced = this.#tunnels.get(tunnelId);
+    if (announced) announced.observed = observed;
+    this.#client.wiring.peerSeen(tunnelId, observed);
   }
 
   /** The agent's first packet: from now on the tunnel exists. */
