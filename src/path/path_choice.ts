@@ -13,6 +13,7 @@
  * {@linkcode STICKY_SHARE}: moving costs a congestion window, so noise must not move anything.
  * @module
  */
+import type { Address } from "../core/address.ts";
 import type { Millis } from "../core/clock.ts";
 import { type CandidateKind, rangeOf } from "./candidate.ts";
 import { type DirectPath, isSamePath } from "./direct_path.ts";
@@ -42,12 +43,17 @@ export type PathChoice =
 
 const LOCAL_RANGES = new Set(["private", "uniqueLocal", "loopback"]);
 
+/** An address of the very network that this end is in, most likely. */
+export function isLocalRange(address: Address): boolean {
+  return LOCAL_RANGES.has(rangeOf(address));
+}
+
 /** 0 or 1, as the table says. */
 export function tierOf(
   { kind, path, onLink }: Pick<PathOption, "kind" | "path" | "onLink">,
 ): 0 | 1 {
   if (onLink) return 0;
-  return kind !== "observed" && LOCAL_RANGES.has(rangeOf(path.remote)) ? 0 : 1;
+  return kind !== "observed" && isLocalRange(path.remote) ? 0 : 1;
 }
 
 function cost({ path, rtt }: PathOption): number {

@@ -5,6 +5,7 @@
  * ```text
  * unused --use--> idle --traffic--> busy --probe overdue--> suspect --answer--> busy
  *                 idle --keep-alive overdue--> suspect --nothing for long enough--> dead
+ *                 busy --silent, and our NAT has given us another address--> dead
  * ```
  *
  * Under traffic small probes go out a few times a second, faster as soon as nothing comes in. Packets of the tunnel that
@@ -66,6 +67,8 @@ export type MonitorInput =
   }
   /** The network changed: ask at once. */
   | { readonly type: "network-changed" }
+  /** Our NAT has given us another address: where the path is silent, too, that is why, and it stays so. */
+  | { readonly type: "rebound" }
   | { readonly type: "time" };
 
 /** What a monitor wants done. */
@@ -76,16 +79,23 @@ export type MonitorOutput =
     readonly to: Address;
     readonly datagram: Uint8Array;
   }
-  /** The other end has fallen silent under traffic: make sure of the other ways while it is found out why. Told once per silence. */
-  | { readonly type: "doubt"; readonly path: DirectPath }
+  /**
+   * The other end has fallen silent under traffic, `quiet` milliseconds ago: make sure of the other ways while it is found out why.
+   * Told once per silence.
+   */
+  | { readonly type: "doubt"; readonly path: DirectPath; readonly quiet: Millis }
   /** A probe was answered; `rtt` is smoothed. */
   | { readonly type: "alive"; readonly path: DirectPath; readonly rtt: Millis }
-  /** Nothing came back for `quiet` milliseconds, and no answer to what was asked from `since` on: leave it. Told once. */
+  /**
+   * Nothing came back for `quiet` milliseconds, and no answer to what was asked from `since` on: leave it. `rebound`: our NAT has given
+   * us another address. Told once.
+   */
   | {
     readonly type: "dead";
     readonly path: DirectPath;
     readonly quiet: Millis;
     readonly since: Millis;
+    readonly rebound: boolean;
   };
 
 /** What a monitor is at. */
@@ -109,6 +119,8 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
   /** Since when something of ours is unanswered; `undefined` where nothing is. */
   #waitingSince: Millis | undefined;
   #doubted = false;
+  /** Our NAT has given us another address since anything came. */
+  #rebound = false;
   /** The round trip is from hearsay until the first answer. */
   #measured = false;
   #rtt: Millis = 0;
@@ -147,6 +159,10 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
       case "network-changed":
         if (state.name === "idle") this.#state = { ...state, at: now };
         break;
+      case "rebound":
+        this.#rebound = true;
+        if (state.name === "idle") this.#state = { ...state, at: now };
+        break;
       case "time":
         break;
     }
@@ -172,7 +188,7 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
     this.#lastReply = now;
     this.#lastReceived = now;
     this.#waitingSince = undefined;
-    this.#doubted = false;
+    this.#doubted = this.#rebound = false;
     this.#measured = false;
     this.#rtt = rtt;
     this.#rttVar = rtt / 2;
@@ -187,7 +203,7 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
   #heard(now: Millis): void {
     this.#lastReceived = now;
     this.#waitingSince = undefined;
-    this.#doubted = false;
+    this.#doubted = this.#rebound = false;
   }
 
   #answered(input: Extract<MonitorInput, { type: "reply" }>, now: Millis): void {
@@ -226,17 +242,18 @@ export class PathMonitor implements Machine<MonitorInput, MonitorOutput> {
       const until = state.name === "busy" ? state.until : now;
       this.#state = state = { name: "suspect", path: state.path, until };
     }
-    if (state.name === "suspect" && this.#isDead(now)) {
+    const rebound = this.#rebound && state.name !== "idle" && this.#quietFrom() <= now;
+    if (rebound || state.name === "suspect" && this.#isDead(now)) {
       const quiet = now - this.#lastReply;
       const since = this.#unanswered.values().next().value ?? now;
       this.#state = { name: "dead", path: state.path };
       this.#unanswered.clear();
-      this.#out.push({ type: "dead", path: state.path, quiet, since });
+      this.#out.push({ type: "dead", path: state.path, quiet, since, rebound });
       return;
     }
     if (state.name !== "idle" && !this.#doubted && this.#quietFrom() <= now) {
       this.#doubted = true;
-      this.#out.push({ type: "doubt", path: state.path });
+      this.#out.push({ type: "doubt", path: state.path, quiet: now - this.#waitingSince! });
     }
     const due = state.name === "idle" ? state.at : this.#nextProbe(state.name);
     if (due > now) return;

@@ -17,7 +17,7 @@ import type { RandomBytes } from "../qad/mod.ts";
 import { linkOf, type PathOffer } from "./candidate.ts";
 import { BASE_MTU, type DirectPath, isSamePath, pathKey, type SocketId } from "./direct_path.ts";
 import { MtuSearch } from "./mtu_search.ts";
-import { choosePath, type PathOption } from "./path_choice.ts";
+import { choosePath, isLocalRange, type PathOption } from "./path_choice.ts";
 import { PathMonitor } from "./path_monitor.ts";
 import type { ProbeCodec, ProbeRefusal } from "./probe_codec.ts";
 import { Puncher } from "./puncher.ts";
@@ -59,6 +59,8 @@ export type TunnelPathsInput =
   | { readonly type: "migration-failed"; readonly path: DirectPath }
   /** `elsewhere`: what the tunnel sends on its path leaves from another address than before. */
   | { readonly type: "network-changed"; readonly elsewhere?: boolean }
+  /** Our NAT has given us another address of that family. */
+  | { readonly type: "rebound"; readonly family: 4 | 6 }
   | { readonly type: "time" }
   | { readonly type: "stop" };
 
@@ -84,8 +86,8 @@ export type TunnelPathsOutput =
   | { readonly type: "mtu"; readonly path: DirectPath; readonly mtu: number }
   /** A direct path was left: tell address discovery to `refresh`, as perhaps our NAT gave us another address. */
   | { readonly type: "refresh" }
-  /** The other end is silent under traffic: see to it that the relayed path works, should it be needed. */
-  | { readonly type: "doubt"; readonly path: DirectPath }
+  /** The other end is silent under traffic, since `quiet` milliseconds: see to it that the relayed path works, should it be needed. */
+  | { readonly type: "doubt"; readonly path: DirectPath; readonly quiet: Millis }
   /** The smoothed round trip of the path in use. */
   | { readonly type: "rtt"; readonly path: DirectPath; readonly rtt: Millis }
   | Extract<
@@ -176,6 +178,13 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
           this.#dead(this.#current, "this machine is elsewhere now", now);
         }
         break;
+      case "rebound": {
+        const remote = this.#current?.remote;
+        // To a neighbour there is no NAT on the way.
+        if (remote?.family !== input.family || isLocalRange(remote)) break;
+        this.#monitor.handle({ type: "rebound" }, now);
+        break;
+      }
       case "datagram":
         this.#open(input, now);
         break;
@@ -303,7 +312,8 @@ export class TunnelPaths implements Machine<TunnelPathsInput, TunnelPathsOutput>
         this.#out.push({ type: "rtt", path, rtt });
       } else {
         this.#doubtOlder(out.since, now);
-        this.#dead(out.path, `no answer for ${Math.round(out.quiet)} ms`, now);
+        const silence = `no answer for ${Math.round(out.quiet)} ms`;
+        this.#dead(out.path, out.rebound ? "our NAT gave us another address" : silence, now);
       }
     }
     for (let out; (out = this.#mtu.poll());) {

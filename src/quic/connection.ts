@@ -41,6 +41,8 @@ export class QuicConnection {
   /** Packets that came on the path in use. */
   packetsIn = 0;
   #packetsSeen = 0;
+  /** From where a packet is waited for. */
+  #listening: { readonly key: string; heard: boolean } | undefined;
   readonly #host: ConnectionHost;
   readonly #handler: ConnectionHandler;
   readonly #streams: StreamTable;
@@ -89,7 +91,10 @@ export class QuicConnection {
       paced: () => this.#lookAgain(),
       streamIds: () => this.#streams.ids(),
     });
-    this.#timer = new EngineTimer(native, () => this.#lookAgain());
+    this.#timer = new EngineTimer(native, () => {
+      this.#sender.timerFired();
+      this.#lookAgain();
+    });
   }
 
   /** Our end of the path in use. */
@@ -172,6 +177,7 @@ export class QuicConnection {
     } catch {
       return false;
     }
+    this.#sender.urgent();
     this.touched();
     return true;
   }
@@ -217,6 +223,10 @@ export class QuicConnection {
   ingest(packet: Uint8Array, from: Address, to: Address): void {
     if (this.#closed) return;
     if (from.key === this.#sender.peer.key) this.packetsIn++;
+    else {
+      if (from.key === this.#listening?.key) this.#listening.heard = true;
+      if (!this.#left.none) this.#left.heardFrom(from, performance.now());
+    }
     // A server has no keys for them any more when its handshake is over, and the engine throws away what follows them, too: an
     // answer to its own challenge, say, of a client that has not heard yet that the handshake is over.
     if (this.#established && !this.isClient && (packet[0]! & 0x80) !== 0) {
@@ -240,6 +250,10 @@ export class QuicConnection {
       if (this.#closed) return;
     }
     if (this.#handler.path || this.#established) this.#processPaths();
+    if (this.#listening?.heard) {
+      this.#listening = undefined;
+      this.#handler.heard?.();
+    }
     // A server may hand out ids as soon as it may speak at all, so that the client can move that much sooner.
     if (this.#established || this.inEarlyData) this.#processIds();
     if (!this.#left.none && this.packetsIn !== this.#packetsSeen && this.#left.heard(now)) {
@@ -282,7 +296,20 @@ export class QuicConnection {
 
   /** The path that was left last is dead: what is lost there is found out a round trip sooner than by itself. */
   leftPathDied(): void {
-    if (!this.#closed && this.#left.died(performance.now())) this.touched();
+    if (this.#closed) return;
+    // A client has to wait for a round trip, whatever it sends meanwhile.
+    if (!this.isClient) this.#sender.awaitLosses();
+    if (this.#left.died(performance.now())) this.touched();
+  }
+
+  /** That path is asked, on itself, whether it may be used. */
+  asked(local: Address, peer: Address): void {
+    this.#left.asked({ local, peer }, performance.now());
+  }
+
+  /** Tells the handler when the next packet comes from there, which is not where the path in use leads. */
+  listenFor(peer: Address): void {
+    this.#listening = { key: peer.key, heard: false };
   }
 
   /** The connection has one more path: it has used up a connection id at either end. */

@@ -43,6 +43,8 @@ export interface ConnectionHandler {
   path?(event: NativePathEvent): void;
   /** The peer has given more connection ids: a new path may be probed. */
   idsGiven?(): void;
+  /** A packet came from where one was waited for (`QuicConnection.listenFor`). */
+  heard?(): void;
   /** It is over; called once. */
   closed?(reason: CloseReason): void;
 }

@@ -16,6 +16,8 @@
  * when a loss timer of it fires while a challenge is unanswered (at a server once, at a client three times), and that is the end of a
  * connection that has gone back to it meanwhile. Where nothing was lost, a left path's packets are acknowledged without a challenge.
  *
+ * While such a path is asked whether it is back, at either end, what belongs on it goes there.
+ *
  * Into silence nothing is sent: a path whose challenges are lost three times is a failed one for the engine, and it ends a
  * connection whose paths have all failed.
  * @module
@@ -41,6 +43,9 @@ const ENOUGH = 3;
 /** Challenges after which it is forgotten anyway. */
 const MOST = 12;
 
+/** So long a path that is asked whether it is back is taken for one that may be: about a long round trip, and it is asked again. */
+const ASKED_MS: Millis = 300;
+
 /** Left paths that are remembered; the oldest is forgotten. */
 const MAX_LEFT = 8;
 
@@ -55,6 +60,8 @@ interface Left extends PathOfConnection {
   at: Millis;
   interval: Millis;
   challenges: number;
+  /** It is asked until then whether it is back. */
+  askedUntil: Millis;
 }
 
 /** See the module's head. */
@@ -74,8 +81,22 @@ export class LeftPaths {
   }
 
   /** Do packets for that path have to travel along the one in use? */
-  has(local: Address, peer: Address): boolean {
-    return this.#left.has(keyOf({ local, peer }));
+  has(local: Address, peer: Address, now: Millis): boolean {
+    const left = this.#left.get(keyOf({ local, peer }));
+    return left !== undefined && now >= left.askedUntil;
+  }
+
+  /** That path is asked, on itself, whether it is back. */
+  asked(path: PathOfConnection, now: Millis): void {
+    const left = this.#left.get(keyOf(path));
+    if (left) left.askedUntil = now + ASKED_MS;
+  }
+
+  /** A packet came from there, though the connection has left the path there: the other end asks. */
+  heardFrom(peer: Address, now: Millis): void {
+    for (const left of this.#left.values()) {
+      if (left.peer.key === peer.key) left.askedUntil = now + ASKED_MS;
+    }
   }
 
   /** The connection left `from` for `to`. `rtt`: the round trip of the path left, as far as known. */
@@ -90,7 +111,7 @@ export class LeftPaths {
     }
     const interval = Math.min(FIRST_MAX_MS, Math.max(FIRST_MIN_MS, rtt));
     const wait = this.#isAgain(key, now) ? LATE_MS : interval;
-    this.#left.set(key, { ...from, at: now + wait, interval, challenges: 0 });
+    this.#left.set(key, { ...from, at: now + wait, interval, challenges: 0, askedUntil: 0 });
   }
 
   #isAgain(key: string, now: Millis): boolean {

@@ -3,7 +3,7 @@
  * @module
  */
 import { type Address, addressOf } from "../core/mod.ts";
-import { MAX_PACKET } from "./config.ts";
+import { MAX_PACKET, MIN_PACKET } from "./config.ts";
 import type { QuicConnection } from "./connection.ts";
 
 /**
@@ -19,6 +19,7 @@ export function probePath(connection: QuicConnection, local: Address, peer: Addr
     return false;
   }
   if (!known) connection.pathAdded();
+  connection.asked(local, peer);
   flushPath(connection, local, peer);
   // What may not go there is in the way of what may (see the packet sender): it goes on the path in use.
   connection.touched();
@@ -64,6 +65,37 @@ export function migrate(connection: QuicConnection, local: Address, peer: Addres
   connection.setPath(local, peer);
   connection.touched();
   return true;
+}
+
+/** A DATAGRAM that means nothing: 500 bytes on the wire, a little more than a third of the largest packet. */
+const ANNOUNCEMENT = new Uint8Array(465);
+
+/**
+ * Client: sends a packet that has to be acknowledged, wherever from. Where our NAT has given us another address, the server asks whether
+ * we are there, and may answer with three times as many bytes as came (RFC 9000 §8.1): so it is large enough for a challenge of full
+ * size, as a smaller one has to be followed by a second.
+ */
+export function announce(connection: QuicConnection): void {
+  if (connection.closed) return;
+  connection.native.sendAckEliciting();
+  connection.sendDatagram(ANNOUNCEMENT);
+  connection.touched();
+}
+
+/**
+ * Server: as many bytes as a full-size packet has have come on that path, and are surely the client's though not of QUIC. They count as
+ * well for what may be sent there before the client has shown that it is there (RFC 9000 §8.1): a challenge of full size may.
+ */
+export function creditPath(connection: QuicConnection, local: Address, peer: Address): void {
+  if (connection.closed || connection.isClient) return;
+  // The engine counts what it cannot decrypt.
+  const nothing = new Uint8Array(MIN_PACKET);
+  nothing[0] = 0x40;
+  try {
+    connection.native.recv(nothing, { from: peer, to: local });
+  } catch {
+    // That it says so is no matter.
+  }
 }
 
 /**

@@ -3,6 +3,7 @@
  * @module
  */
 import { type Address, addressOf, type Bytes } from "../core/mod.ts";
+import { MIN_PACKET } from "./config.ts";
 import type { LeftPaths } from "./left_paths.ts";
 import type { Closing } from "./closing.ts";
 import type { Egress } from "./connection_types.ts";
@@ -36,6 +37,13 @@ const PACE_INTERVAL = 1;
  */
 const NOTHING_FLIES = 30_000;
 
+/** What a dead path has lost is known a round trip of the other path later: in milliseconds, where that is unknown, and at most. */
+const LOSSES_WITHIN = 100;
+const LOSSES_AT_MOST = 150;
+const MIN_DEAD_WAIT = 15;
+/** Packets that leave meanwhile, besides a chat's: an answer, a challenge. */
+const PACKETS_MEANWHILE = 4;
+
 /** The sending half of a connection. */
 export class PacketSender {
   /** Our end of the path in use. */
@@ -56,6 +64,10 @@ export class PacketSender {
   #flyingSince: number | undefined;
   /** Bytes that streams have given and that no packet has taken; what was sent again makes it look a little smaller. */
   #ahead = 0;
+  /** A path has just died, with so many packets known as lost. */
+  #dead: { readonly lost: number; readonly until: number; left: number } | undefined;
+  /** What leaves next answers a timer. */
+  #small = false;
   /** A train that the socket did not take whole. */
   #unsent: { local: Address; peer: Address; data: Bytes; segmentSize: number } | undefined;
 
@@ -94,6 +106,31 @@ export class PacketSender {
   /** Little was written, or a stream's end: its loss must not wait for a timeout. */
   wroteLittle(): void {
     this.#tail.wrote();
+    this.urgent();
+  }
+
+  /** There is something that must not wait: a chat's word, a DATAGRAM. */
+  urgent(): void {
+    if (this.#dead) this.#dead.left++;
+  }
+
+  /**
+   * A timer of the engine's has fired: what it sends again now it sends whatever the congestion window. Small packets of it fit any other
+   * path, too, should this one be dead (see `tunnel/detour.ts`).
+   */
+  timerFired(): void {
+    this.#small = true;
+  }
+
+  /**
+   * The path in use before is dead. What it has lost will be known in a moment, and goes first then: until then new bytes must not take
+   * the congestion window of the path in use now, which is small, and free again a round trip later.
+   */
+  awaitLosses(): void {
+    const rtt = this.#native.pathStats().find(({ active }) => active)?.rtt;
+    const wait = rtt ? Math.min(LOSSES_AT_MOST, 1.5 * rtt + MIN_DEAD_WAIT) : LOSSES_WITHIN;
+    const until = performance.now() + wait;
+    this.#dead = { lost: this.#native.stats().lost, until, left: PACKETS_MEANWHILE };
   }
 
   /** As `QuicConnection.flush`. */
@@ -102,7 +139,9 @@ export class PacketSender {
     let made = 0;
     const { peer } = this;
     const prefix = this.#egress.prefix(peer);
-    const size = this.#egress.packetSize(peer);
+    const proven = this.#egress.packetSize(peer);
+    const size = this.#small ? Math.min(MIN_PACKET, proven) : proven;
+    this.#small = false;
     const allowed = this.#pace(size, budget);
     builder.begin();
     while (made < allowed) {
@@ -114,6 +153,7 @@ export class PacketSender {
       }
       const [length, info] = result;
       made++;
+      if (this.#dead) this.#dead.left--;
       this.#pacer.spend(length);
       this.#tail.sent(length);
       this.#ahead = Math.max(0, this.#ahead - length);
@@ -140,7 +180,7 @@ export class PacketSender {
     this.#sendTrain(builder);
     // Stopped by the pacer: look again soon.
     if (made >= allowed && allowed < budget) {
-      this.#pacer.held(performance.now());
+      if (!this.#dead) this.#pacer.held(performance.now());
       this.#waitForRoom();
     } else if (made < allowed) this.#pacer.free();
     if (made > 0 && this.#flyingSince === undefined && this.#isFlying()) {
@@ -164,19 +204,22 @@ export class PacketSender {
   /**
    * The engine's next packet.
    *
-   * A path that waits for its challenge comes first with the engine, whatever else there is to send; but what is still to be
-   * said of the handshake cannot travel there, as a client's new path has no source id for a long header. Then it refuses to
-   * send anything at all, for ever. So the path in use is named, until nothing of the handshake is left.
+   * A path that waits for its challenge comes first with the engine, whatever else there is to send. Where that cannot leave, nothing
+   * does: what is still to be said of the handshake cannot travel on a client's new path, which has no source id for a long header,
+   * and on a path that was left with its congestion window full the challenge has no room until a timer fires. Then the path in use
+   * is named.
    */
   #next(room: Bytes): ReturnType<NativeConnection["send"]> {
     try {
-      return this.#native.send(room);
+      const packet = this.#native.send(room);
+      if (packet !== null || this.#options.left.none) return packet;
     } catch {
-      try {
-        return this.#native.sendOnPath(room, this.local, this.peer);
-      } catch {
-        return null;
-      }
+      // As above: the engine refuses to send anything at all.
+    }
+    try {
+      return this.#native.sendOnPath(room, this.local, this.peer);
+    } catch {
+      return null;
     }
   }
 
@@ -200,8 +243,14 @@ export class PacketSender {
     if (pacer.wantsLook(now)) {
       pacer.look(this.#native.pathStats().find(({ active }) => active), now);
     }
-    const allowed = pacer.allowance(size, now);
-    return Math.min(allowed, budget);
+    const allowed = Math.min(pacer.allowance(size, now), budget);
+    const dead = this.#dead;
+    if (!dead) return allowed;
+    if (now >= dead.until || this.#native.stats().lost > dead.lost) {
+      this.#dead = undefined;
+      return allowed;
+    }
+    return Math.min(allowed, dead.left);
   }
 
   #waitForRoom(): void {
@@ -239,7 +288,7 @@ export class PacketSender {
   }
 
   #sendSingle(madeFor: Address, madeTo: Address, packet: Uint8Array): void {
-    const inUse = this.#options.left.has(madeFor, madeTo);
+    const inUse = this.#options.left.has(madeFor, madeTo, performance.now());
     const local = inUse ? this.local : madeFor;
     const peer = inUse ? this.peer : madeTo;
     const prefix = this.#egress.prefix(peer);

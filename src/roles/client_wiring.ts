@@ -204,6 +204,9 @@ export class ClientWiring {
     const { kind, endpoint, link, clock, log, noDirect, guessing, flows } = this.#options;
     this.#tunnels.set(tunnel.id, tunnel);
     const relayRtt = link().status().rttMs;
+    const [from, to] = kind === "agent"
+      ? [RELAYED_CONNECTOR, RELAYED_AGENT]
+      : [RELAYED_AGENT, RELAYED_CONNECTOR];
     tunnel.direct = new DirectSide(tunnel, {
       sockets: this.p2p,
       own: this.paths,
@@ -215,16 +218,20 @@ export class ClientWiring {
       guessing,
       doubted: () => link().poke(),
       expect: (addresses) => this.router.expect(tunnel.id, addresses, "peer"),
+      deliver: (packet) => {
+        endpoint.deliver(tunnel.connection, packet, from, to);
+        // What was kept comes in no batch.
+        queueMicrotask(() => endpoint.batchEnd());
+      },
       ...(relayRtt === null ? {} : { relayRtt: 2 * relayRtt }),
     });
     flows.follow(tunnel);
-    const [from, to] = kind === "agent"
-      ? [RELAYED_CONNECTOR, RELAYED_AGENT]
-      : [RELAYED_AGENT, RELAYED_CONNECTOR];
     this.router.add(tunnel.id, (packet, straight) => {
       if (straight) tunnel.direct?.heardStraight(straight);
       if (packet[0]! < FIRST_QUIC_BYTE) tunnel.direct?.sealedDatagram(packet);
-      else endpoint.deliver(tunnel.connection, packet, from, to);
+      else if (!tunnel.direct?.keeps(packet)) {
+        endpoint.deliver(tunnel.connection, packet, from, to);
+      }
     });
   }
 

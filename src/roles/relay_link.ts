@@ -23,7 +23,7 @@ import {
 import { type Address, Driver, toBase64Url, toHex } from "../core/mod.ts";
 import { VERSION } from "../core/version.ts";
 import { decodeQadAddress } from "../qad/mod.ts";
-import { type CloseReason, describeClose, type QuicConnection } from "../quic/mod.ts";
+import { announce, type CloseReason, describeClose, type QuicConnection } from "../quic/mod.ts";
 import { observeFactsOf } from "./relay_ticket.ts";
 import { RelayReach } from "./relay_reach.ts";
 import { resolveHost } from "./resolve_host.ts";
@@ -162,8 +162,7 @@ export class RelayLink {
 
   /** Sends the relay a packet: where our NAT has given us another address, it learns it, and forwards to it and from it. */
   poke(): void {
-    this.#current?.connection.native.sendAckEliciting();
-    this.#current?.connection.touched();
+    if (this.#current) announce(this.#current.connection);
   }
 
   /** Sends what was said so far now, not at the end of the turn. */

@@ -38,6 +38,8 @@ export interface DirectSideOptions {
   readonly doubted: () => void;
   /** The other end's packets may come straight from there, from now on. */
   readonly expect: (addresses: readonly Address[]) => void;
+  /** Takes a packet that came by way of the relay and was kept to the tunnel's connection. */
+  readonly deliver: (packet: Uint8Array) => void;
   /** This end wants no direct path. */
   readonly disabled: boolean;
   /** Guess ports where one NAT maps per destination. @default true */
@@ -78,9 +80,13 @@ export interface TunnelDirect {
   heardStraight(from: Address): void;
   /** The other end has given connection ids for more paths. */
   idsGiven(): void;
+  /** A packet came on the path that the tunnel wants to go back to. */
+  heard(): void;
   datagram(socket: SocketId, from: Address, datagram: Uint8Array): void;
   /** What came sealed and is no QUIC packet. */
   sealedDatagram(datagram: Uint8Array): void;
+  /** One of the tunnel's packets came by way of the relay. Answers whether it is kept for now. */
+  keeps(packet: Uint8Array): boolean;
   peerSeen(addresses: readonly Address[]): void;
   ownChanged(): void;
   networkChanged(): void;

@@ -8,19 +8,11 @@
  * ```
  * @module
  */
-import {
-  type Address,
-  addressOf,
-  Driver,
-  fromBase64Url,
-  fromHex,
-  toBase64Url,
-} from "../core/mod.ts";
+import { type Address, addressOf, Driver, fromBase64Url, fromHex } from "../core/mod.ts";
 import {
   type AttemptOutcome,
   decodeOffer,
   type DirectPath,
-  encodeOffer,
   isUsable,
   P2P_SOCKET,
   type PathOffer,
@@ -32,11 +24,14 @@ import {
 } from "../path/mod.ts";
 import { isPathValidated, MAX_PACKET, MIN_PACKET, type NativePathEvent } from "../quic/mod.ts";
 import type { DirectSideOptions, PathChange, TunnelDirect } from "./direct_part.ts";
+import { GuessSockets } from "./guess_sockets.ts";
 import { HeadStart } from "./head_start.ts";
 import { PROBE_KEY_BYTES } from "./knock.ts";
+import { offerOf } from "./own_offer.ts";
 import { PathHistory } from "./path_history.ts";
 import { PathLoss } from "./path_loss.ts";
 import { type PathEnds, PathFollower, PathMover } from "./path_mover.ts";
+import { Rebinding } from "./rebinding.ts";
 import { RelayedMtu } from "./relayed_mtu.ts";
 import { isRelayed, RELAYED_AGENT, RELAYED_CONNECTOR } from "./sealed.ts";
 import type { Tunnel } from "./tunnel.ts";
@@ -59,6 +54,7 @@ export class DirectSide implements TunnelDirect {
   readonly #history: PathHistory;
   readonly #watch: TrafficWatch;
   readonly #loss: PathLoss;
+  #machine: TunnelPaths | undefined;
   #paths: Driver<TunnelPathsInput, TunnelPathsOutput> | undefined;
   #relayedMtu: RelayedMtu | undefined;
   #key: Uint8Array | undefined;
@@ -71,7 +67,8 @@ export class DirectSide implements TunnelDirect {
   #peerDisabled = false;
   /** Where the other end's packets came from past the relay, until that was made use of. */
   #straight: Address | undefined;
-  #guessSockets: SocketId[] = [];
+  readonly #rebinding = new Rebinding();
+  readonly #guessSockets: GuessSockets;
   #mover: PathMover | undefined;
   #follower: PathFollower | undefined;
   #useReason = "";
@@ -79,7 +76,8 @@ export class DirectSide implements TunnelDirect {
   constructor(tunnel: Tunnel, options: DirectSideOptions) {
     this.#tunnel = tunnel;
     this.#options = options;
-    this.#loss = new PathLoss(tunnel);
+    this.#loss = new PathLoss(tunnel, options.deliver);
+    this.#guessSockets = new GuessSockets(options.sockets);
     this.#history = new PathHistory(tunnel, options.log);
     this.#watch = new TrafficWatch({
       tunnel,
@@ -170,12 +168,23 @@ export class DirectSide implements TunnelDirect {
     this.#relayedMtu?.datagram(datagram);
   }
 
+  keeps(packet: Uint8Array): boolean {
+    return this.#loss.keeps(packet);
+  }
+
   /** What is known of our own end has changed. */
   ownChanged(): void {
     if (!this.#paths) return;
     this.#paths.tell({ type: "local", local: this.#options.own.facts() });
+    this.#lookForRebinding();
     if (this.#tunnel.end === "agent") this.#sendOffer();
     else if (this.#peerOffer) this.#sendOffer();
+  }
+
+  #lookForRebinding(): void {
+    for (const family of this.#rebinding.changed(this.#options.own.candidates())) {
+      this.#paths?.tell({ type: "rebound", family });
+    }
   }
 
   /** An interface, address or route of ours changed. */
@@ -188,12 +197,11 @@ export class DirectSide implements TunnelDirect {
   pathEvent(event: NativePathEvent): void {
     if (this.#tunnel.end === "agent") return this.#mover?.pathEvent(event);
     if (event.type === "New") {
-      const { local, peer } = event;
+      const local = addressOf(event.local.host, event.local.port);
+      const peer = addressOf(event.peer.host, event.peer.port);
       this.#follower ??= new PathFollower(this.#tunnel.connection);
-      this.#follower.follow({
-        local: addressOf(local.host, local.port),
-        peer: addressOf(peer.host, peer.port),
-      });
+      const proven = this.#machine?.proven.some(({ path }) => path.remote.key === peer.key);
+      this.#follower.follow({ local, peer }, proven === true);
     } else if (event.type === "PeerMigrated") {
       const { local, peer } = this.#tunnel.connection;
       this.#moved(local, peer, "the agent moved");
@@ -219,6 +227,10 @@ export class DirectSide implements TunnelDirect {
     this.#mover?.idsGiven();
   }
 
+  heard(): void {
+    this.#mover?.heard();
+  }
+
   stop(): void {
     this.#offers.stop();
     this.#watch.stop();
@@ -228,7 +240,7 @@ export class DirectSide implements TunnelDirect {
     this.#paths?.tell({ type: "stop" });
     this.#paths?.stop();
     this.#relayedMtu?.stop();
-    this.#options.sockets.close(this.#guessSockets);
+    this.#guessSockets.close();
     this.#history.stop();
   }
 
@@ -252,17 +264,10 @@ export class DirectSide implements TunnelDirect {
     const codec = new ProbeCodec({ role: end, tunnelId: fromHex(id)!, key: this.#key!, mac });
     this.#codec = codec;
     const peer = end === "agent" ? RELAYED_CONNECTOR : RELAYED_AGENT;
-    this.#relayedMtu = new RelayedMtu({
-      codec,
-      random,
-      clock,
-      peer,
-      send: (datagram) => egress.sendSealed(datagram),
-      proven: (packet) => egress.setPathMtu(peer, packet),
-    });
+    this.#relayedMtu = new RelayedMtu({ codec, random, clock, peer, egress });
     if (disabled) return;
     if (end === "agent") this.#mover = this.#createMover();
-    const machine = new TunnelPaths({
+    const machine = this.#machine = new TunnelPaths({
       codec,
       random,
       mtuLimit: MAX_PACKET,
@@ -275,6 +280,7 @@ export class DirectSide implements TunnelDirect {
       output: (output) => this.#output(output),
     });
     this.#paths.tell({ type: "local", local: own.facts() });
+    this.#lookForRebinding();
   }
 
   #createMover(): PathMover {
@@ -300,18 +306,8 @@ export class DirectSide implements TunnelDirect {
 
   #sendOffer(): void {
     const { own, disabled } = this.#options;
-    const facts = own.facts();
-    const offer = encodeOffer({
-      generation: ++this.#generation,
-      candidates: disabled ? [] : own.candidates(),
-      mapping: disabled ? {} : facts.mapping,
-    });
-    this.#tunnel.send({
-      type: "offer",
-      offer,
-      ...(disabled ? { disabled: true } : {}),
-      ...(this.#tunnel.end === "agent" && this.#key ? { key: toBase64Url(this.#key) } : {}),
-    });
+    const key = this.#tunnel.end === "agent" ? this.#key : undefined;
+    this.#tunnel.send(offerOf(own, { disabled, generation: ++this.#generation, key }));
   }
 
   #output(output: TunnelPathsOutput): void {
@@ -329,16 +325,12 @@ export class DirectSide implements TunnelDirect {
       case "exchange":
         return this.#sendOffer();
       case "open-guess-sockets": {
-        this.#guessSockets = sockets.open(output.count);
-        this.#paths?.tell({ type: "guess-sockets", sockets: this.#guessSockets });
+        const opened = this.#guessSockets.open(output.count);
+        this.#paths?.tell({ type: "guess-sockets", sockets: opened });
         return;
       }
-      case "close-guess-sockets": {
-        const over = this.#guessSockets.filter((id) => id !== output.keep);
-        this.#guessSockets = this.#guessSockets.filter((id) => id === output.keep);
-        sockets.close(over);
-        return;
-      }
+      case "close-guess-sockets":
+        return this.#guessSockets.close(output.keep);
       case "outcome":
         this.#outcomes.set(output.family, output.outcome);
         log.debug("no direct path", { family: output.family, outcome: output.outcome });
@@ -347,7 +339,7 @@ export class DirectSide implements TunnelDirect {
         // Maybe our NAT has given us other addresses: the relay has to know before anything is sent through it.
         this.#options.doubted();
         this.#options.own.refresh();
-        return this.#loss.silent();
+        return this.#loss.silent(output.quiet);
       case "refresh":
         return this.#options.own.refresh();
       case "rtt":
@@ -364,6 +356,8 @@ export class DirectSide implements TunnelDirect {
     const ends: PathEnds = path ? { local: socket!.local, peer: path.remote } : relayed;
     this.#useReason = reason;
     this.#loss.urgent = urgent === true;
+    const { local, peer } = this.#tunnel.connection;
+    if (urgent && !isRelayed(peer)) this.#mover?.died({ local, peer });
     if (urgent && path && !isPathValidated(this.#tunnel.connection, ends.local, ends.peer)) {
       this.#mover?.moveTo(relayed);
     }
@@ -385,6 +379,7 @@ export class DirectSide implements TunnelDirect {
   }
 
   #noteTraffic(received: boolean): void {
+    if (received && this.#tunnel.end === "agent") this.#loss.heard();
     const { peer, local } = this.#tunnel.connection;
     const path = this.#pathOf(local, peer);
     this.#paths?.tell({ type: "traffic", path, sent: true, received });

@@ -7,11 +7,16 @@
  * answers included. So the agent moves when QUIC says that the path is good, and with the first packet both ends are there.
  * Nothing of the handshake is left behind either: only a connector that is through with it answers a challenge.
  *
+ * A path that was left as dead is asked anew, though the engine takes it for good: where a NAT of ours was the reason it is another one
+ * to the other end, which would have to validate it with the few bytes that acknowledgements allow (RFC 9000 §8.1), and send nothing
+ * else meanwhile.
+ *
  * A lost challenge would cost QUIC a second, as it knows no round trip of a new path. So it is asked again and again, at both ends.
  * @module
  */
 import type { Address } from "../core/mod.ts";
 import {
+  creditPath,
   isPathValidated,
   migrate,
   type NativePathEvent,
@@ -37,6 +42,9 @@ const RETRY_GROWTH = 1.5;
 /** A path that QUIC has not validated within this time carries our probes but not QUIC, in milliseconds. */
 const PATIENCE = 1_500;
 
+/** Paths that are remembered as dead; the oldest is forgotten. */
+const MAX_DIED = 16;
+
 /** A challenge sent when the wish to move was not there yet. */
 interface Asked {
   readonly ends: PathEnds;
@@ -56,8 +64,17 @@ export interface PathMoverOptions {
 export class PathMover {
   readonly #options: PathMoverOptions;
   #wish:
-    | { readonly ends: PathEnds; readonly until: number; wait: number; asked: boolean }
+    | {
+      readonly ends: PathEnds;
+      readonly until: number;
+      wait: number;
+      asked: boolean;
+      /** QUIC of the other end is there: not so before the first packet where it had died. */
+      heard: boolean;
+    }
     | undefined;
+  /** Paths that were left as dead. */
+  readonly #died = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #asked: Asked | undefined;
 
@@ -68,12 +85,15 @@ export class PathMover {
   /** Moves the tunnel there, at once where QUIC knows the path, else when QUIC has validated it. */
   moveTo(ends: PathEnds): void {
     const now = performance.now();
-    this.#wish = { ends, until: now + PATIENCE, wait: FIRST_RETRY, asked: false };
+    const { connection } = this.#options;
+    const { local, peer } = ends;
+    const heard = !this.#died.has(keyOf(ends));
+    if (!heard) connection.listenFor(peer);
+    this.#wish = { ends, until: now + PATIENCE, wait: FIRST_RETRY, asked: false, heard };
     const asked = this.#asked;
     this.#asked = undefined;
-    const { local, peer } = ends;
     const rest = asked && isSame(asked.ends, ends) ? asked.at + FIRST_RETRY - now : 0;
-    if (rest <= 0 || isPathValidated(this.#options.connection, local, peer)) return this.#try();
+    if (rest <= 0 || isPathValidated(connection, local, peer)) return this.#try();
     // The answer is on its way.
     this.#wish.asked = true;
     clearTimeout(this.#timer);
@@ -87,9 +107,26 @@ export class PathMover {
     this.#asked = { ends, at: performance.now() };
   }
 
+  /** The tunnel leaves that path as dead. */
+  died(ends: PathEnds): void {
+    this.#died.delete(keyOf(ends));
+    this.#died.add(keyOf(ends));
+    for (const oldest of this.#died) {
+      if (this.#died.size <= MAX_DIED) break;
+      this.#died.delete(oldest);
+    }
+  }
+
   /** What a new path needs may be there now. */
   idsGiven(): void {
     if (this.#wish?.asked === false) this.#try();
+  }
+
+  /** The first packet has come on a path that had died. */
+  heard(): void {
+    if (!this.#wish) return;
+    this.#wish.heard = true;
+    this.#try();
   }
 
   /** QUIC tells of a path. */
@@ -107,10 +144,12 @@ export class PathMover {
     if (!wish) return;
     clearTimeout(this.#timer);
     const { connection, moved, failed } = this.#options;
-    const { ends } = wish;
-    const known = isRelayed(ends.peer) || isPathValidated(connection, ends.local, ends.peer);
+    const { ends, heard } = wish;
+    const known = isRelayed(ends.peer) ||
+      isPathValidated(connection, ends.local, ends.peer) && heard;
     if (known && migrate(connection, ends.local, ends.peer)) {
       this.#wish = undefined;
+      this.#died.delete(keyOf(ends));
       return moved(ends);
     }
     if (connection.closed) return this.stop();
@@ -129,7 +168,11 @@ export class PathMover {
 }
 
 function isSame(a: PathEnds, b: PathEnds): boolean {
-  return a.local.key === b.local.key && a.peer.key === b.peer.key;
+  return keyOf(a) === keyOf(b);
+}
+
+function keyOf({ local, peer }: PathEnds): string {
+  return `${local.key} ${peer.key}`;
 }
 
 /** The connector's: it follows the agent, and helps QUIC to validate the paths that the agent comes on. */
@@ -141,8 +184,12 @@ export class PathFollower {
     this.#connection = connection;
   }
 
-  /** The agent's first packet came on this path; QUIC has asked whether it is reachable there. */
-  follow(ends: PathEnds): void {
+  /**
+   * The agent's first packet came on this path; QUIC asks whether it is reachable there. `proven`: our own probes have shown so, and
+   * their bytes let it ask properly.
+   */
+  follow(ends: PathEnds, proven: boolean): void {
+    if (proven) creditPath(this.#connection, ends.local, ends.peer);
     this.#askAgain(ends, FIRST_RETRY, performance.now() + PATIENCE);
   }
 

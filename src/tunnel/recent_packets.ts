@@ -40,14 +40,20 @@ export class RecentPackets {
 
   /** The packets that the other end may not have got, in order. Answers each once. */
   take(now: Millis): Uint8Array[] {
+    const packets = this.sentSince(now - MAX_AGE);
+    this.clear();
+    return packets;
+  }
+
+  /** The packets that left at `time` or later, in order. */
+  sentSince(time: Millis): Uint8Array[] {
     const packets: Uint8Array[] = [];
     for (const { data, segmentSize, at } of this.#trains) {
-      if (now - at > MAX_AGE) continue;
+      if (at < time) continue;
       for (let from = 0; from < data.length; from += segmentSize) {
         packets.push(data.subarray(from, from + segmentSize));
       }
     }
-    this.clear();
     return packets;
   }
 

@@ -18,6 +18,7 @@ import {
 } from "../path/mod.ts";
 import type { RandomBytes } from "../qad/mod.ts";
 import { MAX_PACKET } from "../quic/mod.ts";
+import type { TunnelEgress } from "./tunnel_egress.ts";
 
 /** The relayed path's number among sockets: none of the P2P sockets has it. */
 const RELAYED_SOCKET = -1;
@@ -29,10 +30,8 @@ export interface RelayedMtuOptions {
   readonly clock: Clock;
   /** The other end's made-up address. */
   readonly peer: Address;
-  /** Sends a datagram sealed. */
-  readonly send: (datagram: Uint8Array) => void;
-  /** QUIC packets of this size pass, in bytes. */
-  readonly proven: (packet: number) => void;
+  /** Sends its probes, and is told what size passes. */
+  readonly egress: Pick<TunnelEgress, "sendSealed" | "setPathMtu">;
 }
 
 /** See the module's head. */
@@ -76,9 +75,9 @@ export class RelayedMtu {
 
   /** What came sealed and is no QUIC packet. */
   datagram(datagram: Uint8Array): void {
-    const { codec, peer, send } = this.#options;
+    const { codec, peer, egress } = this.#options;
     const opened = codec.open(datagram);
-    if (opened.type === "probe") send(codec.reply(opened.txid, peer));
+    if (opened.type === "probe") egress.sendSealed(codec.reply(opened.txid, peer));
     else if (opened.type === "reply") {
       this.#search.tell({ type: "reply", reply: opened, socket: RELAYED_SOCKET, from: peer });
     }
@@ -90,7 +89,8 @@ export class RelayedMtu {
   }
 
   #output(output: MtuOutput): void {
-    if (output.type === "send") this.#options.send(output.datagram);
-    else if (output.type === "mtu") this.#options.proven(output.mtu);
+    const { egress, peer } = this.#options;
+    if (output.type === "send") egress.sendSealed(output.datagram);
+    else if (output.type === "mtu") egress.setPathMtu(peer, output.mtu);
   }
 }

@@ -117,6 +117,7 @@ export class Tunnel {
       datagram: (data) => cell.tunnel!.#live && cell.tunnel!.mux.datagram(data),
       path: (event) => cell.tunnel!.#path(event),
       idsGiven: () => cell.tunnel!.direct?.idsGiven(),
+      heard: () => cell.tunnel!.direct?.heard(),
       closed: (reason) => cell.tunnel!.#closed(reason),
     };
   }

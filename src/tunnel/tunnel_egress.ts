@@ -2,7 +2,7 @@
  * Where a tunnel's packets go: sealed to the relay, or bare to the other end.
  * @module
  */
-import { type Address, concatBytes } from "../core/mod.ts";
+import { type Address, concatBytes, type Millis } from "../core/mod.ts";
 import { type Egress, MIN_PACKET } from "../quic/mod.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
 import { RecentPackets } from "./recent_packets.ts";
@@ -41,9 +41,10 @@ export class TunnelEgress implements Egress {
   /** QUIC packet sizes that were proven, per peer address. */
   readonly #sizes = new Map<string, number>();
   #relayedSize = UNPROVEN_PACKET;
-  /** Copies of what was sent on the relayed path while the handshake runs; `undefined` when it is over. */
+  /** Copies of what was sent on the relayed path while the handshake runs, or first after a move there; `undefined`: none. */
   #flight: { data: Uint8Array; segmentSize: number }[] | undefined = [];
   #flightBytes = 0;
+  #maxFlightBytes = MAX_FLIGHT_BYTES;
   /** Where the relay sees the other end, while what goes to the relay goes there, too. */
   #shortcuts: readonly Address[] = [];
   #shortcutBytes = 0;
@@ -93,7 +94,7 @@ export class TunnelEgress implements Egress {
       const relay = this.#wires.relayAddress();
       if (!relay) return data.length;
       this.#blocked = this.#wires.relaySocket;
-      if (this.#flight && this.#flightBytes + data.length <= MAX_FLIGHT_BYTES) {
+      if (this.#flight && this.#flightBytes + data.length <= this.#maxFlightBytes) {
         this.#flight.push({ data: data.slice(), segmentSize });
         this.#flightBytes += data.length;
       }
@@ -156,15 +157,30 @@ export class TunnelEgress implements Egress {
 
   /** Sends what went the direct way lately once more, by way of the relay: that path is dead. */
   repeatRelayed(): void {
-    for (const packet of this.#recent.take(performance.now())) {
-      if (packet.length <= this.#relayedSize) this.sendSealed(packet);
-    }
+    this.#repeat(this.#recent.take(performance.now()));
   }
 
-  /** What was kept has arrived; what follows is kept anew. */
-  restartFlight(): void {
+  /** The same of what went the direct way at `time` or later, which may be silent only. Answers whether there was anything. */
+  copyRelayed(time: Millis): boolean {
+    return this.#repeat(this.#recent.sentSince(time));
+  }
+
+  /** The same of the last packet that went the direct way at `time` or later. */
+  copyLastRelayed(time: Millis): void {
+    this.#repeat(this.#recent.sentSince(time).slice(-1));
+  }
+
+  #repeat(packets: readonly Uint8Array[]): boolean {
+    const fitting = packets.filter(({ length }) => length <= this.#relayedSize);
+    for (const packet of fitting) this.sendSealed(packet);
+    return fitting.length > 0;
+  }
+
+  /** What was kept has arrived; what follows is kept anew, up to so many bytes. */
+  restartFlight(maxBytes: number = MAX_FLIGHT_BYTES): void {
     this.#flight = [];
     this.#flightBytes = 0;
+    this.#maxFlightBytes = maxBytes;
   }
 
   /** The handshake is over: its packets need not be kept. */

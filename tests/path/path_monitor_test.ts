@@ -57,6 +57,7 @@ const EVENTS: Record<string, MonitorInput> = {
   traffic: { type: "traffic", sent: true, received: false },
   unaskedReply: { type: "reply", reply: replyTo(freshProbe(64)), socket: 0, from: PEER },
   networkChanged: { type: "network-changed" },
+  rebound: { type: "rebound" },
   time: { type: "time" },
 };
 
@@ -65,7 +66,7 @@ const MOVES: Record<MonitorState["name"], Partial<Record<string, MonitorState["n
   unused: { use: "idle" },
   idle: { release: "unused", traffic: "busy" },
   busy: { use: "idle", release: "unused" },
-  suspect: { use: "idle", release: "unused" },
+  suspect: { use: "idle", release: "unused", rebound: "dead" },
   dead: { use: "idle", release: "unused" },
 };
 
@@ -180,4 +181,31 @@ Deno.test("PathMonitor does withstand any sequence of inputs", () => {
       assert.ok(deadline === undefined || deadline > now, `deadline ${deadline} at ${now}`);
     }
   }));
+});
+
+Deno.test("PathMonitor does give up a silent path at once when our NAT has given us another address", () => {
+  const { monitor } = inState("busy");
+  tell(monitor, { type: "traffic", sent: true, received: false }, 110);
+  const silent = runTo(monitor, 175, { deaf: 0 });
+  assert.ok(silent.some(({ output }) => output.type === "doubt"));
+  const [dead] = tell(monitor, { type: "rebound" }, 176);
+  assert.ok(dead?.type === "dead" && dead.rebound, JSON.stringify(dead));
+});
+
+Deno.test("PathMonitor does not give up for another address alone, but as soon as it is silent as well", () => {
+  const { monitor } = inState("busy");
+  assert.deepEqual(tell(monitor, { type: "rebound" }, 105), []);
+  tell(monitor, { type: "traffic", sent: true, received: false }, 110);
+  const out = runTo(monitor, 500, { deaf: 0 });
+  const dead = out.find(({ output }) => output.type === "dead");
+  assert.ok(dead && dead.at >= 150 && dead.at < 175, `${dead?.at}`);
+});
+
+Deno.test("PathMonitor does forget about another address when something comes", () => {
+  const { monitor } = inState("busy");
+  tell(monitor, { type: "rebound" }, 105);
+  tell(monitor, { type: "traffic", sent: true, received: true }, 110);
+  tell(monitor, { type: "traffic", sent: true, received: false }, 115);
+  const out = runTo(monitor, 200, { deaf: 0 });
+  assert.ok(!out.some(({ output }) => output.type === "dead"));
 });

@@ -225,3 +225,18 @@ Deno.test("TunnelPaths does withstand any sequence of inputs", () => {
     }
   }));
 });
+
+Deno.test("TunnelPaths does leave a silent path when our NAT has given us another address of its family", () => {
+  for (const family of [4, 6] as const) {
+    const paths = create();
+    runTo(paths, 500, { first: tell(paths, remote(), 0) });
+    runTo(paths, 900, { first: tell(paths, { type: "migrated", path }, 500) });
+    tell(paths, { type: "traffic", path, sent: true, received: false }, 1000);
+    const silent = runTo(paths, 1060, { answers: () => false });
+    assert.deepEqual(uses(silent), []);
+    const out = tell(paths, { type: "rebound", family }, 1061);
+    assert.deepEqual(uses(out), family === 4 ? [undefined] : []);
+    const use = out.find((output) => output.type === "use");
+    assert.equal(use?.reason, family === 4 ? "our NAT gave us another address" : undefined);
+  }
+});

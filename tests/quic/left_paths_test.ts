@@ -139,3 +139,99 @@ Deno.test("takeDetour() gets a download going sooner still", async () => {
   }
   assert.ok(Math.max(...gains) > 15, `gone on only ${gains.join(", ")} ms sooner`);
 });
+
+/**
+ * Runs a download whose congestion window is full when its path dies, and moves to the other one a while later; from then on the client
+ * gets copies there of the small packets that the server has sent into the silence. Answers how long after the move it went on, and how
+ * many packets the server sent there before it could know what was lost.
+ */
+async function moveWithFullWindow(
+  { copies }: { copies: boolean },
+): Promise<{ goneOnMs: number; early: number }> {
+  const [dead, live] = [
+    new TestPath(1, { delayMs: 10, rate: 20_000, queue: 1e9 }),
+    new TestPath(2, { delayMs: 20 }),
+  ];
+  const half = Promise.withResolvers<void>();
+  const arrived = Promise.withResolvers<void>();
+  let [movedAt, goneOnMs, bytesSeen, cutAt, early, followedAt] = [
+    Infinity,
+    Infinity,
+    0,
+    Infinity,
+    0,
+    Infinity,
+  ];
+  const small: Uint8Array[] = [];
+  const pair = await createPathsPair([live, dead], {
+    settings: {
+      streamWindow: 64e6,
+      maxStreamWindow: 64e6,
+      connectionWindow: 64e6,
+      maxConnectionWindow: 64e6,
+    },
+    server: (server) => ({
+      path: ({ type }) => {
+        if (type !== "PeerMigrated" || movedAt === Infinity) return;
+        followedAt = performance.now();
+        server.leftPathDied();
+        for (const packet of small.slice(copies ? -2 : Infinity)) {
+          server.egress.transmit(live.server, live.client, packet, packet.length);
+        }
+      },
+      stream: (stream) => void fillFor(stream),
+    }),
+    change: (datagram, toServer) => {
+      const now = performance.now();
+      if (!toServer && now > cutAt + 50 && movedAt === Infinity && datagram.length <= 1200) {
+        small.push(datagram);
+      }
+      if (!toServer && now >= followedAt && now - followedAt < 30) early++;
+      return datagram;
+    },
+  });
+  const fillFor = async (stream: QuicStream) => {
+    const chunk = new Uint8Array(65_536).fill(7);
+    while (await stream.writeAll(chunk));
+  };
+  const progress = (bytes: number) => {
+    bytesSeen = bytes;
+    if (bytes >= CUT_AT) half.resolve();
+    if (movedAt === Infinity) return;
+    goneOnMs = Math.min(goneOnMs, performance.now() - movedAt);
+    arrived.resolve();
+  };
+  try {
+    await go(pair, dead);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const stream = pair.client.openStream()!;
+    stream.write(new Uint8Array(1));
+    void drain(stream, progress);
+    await half.promise;
+    dead.cut.toClient = dead.cut.toServer = true;
+    cutAt = performance.now();
+    // What is under way arrives; then the engine asks into the silence.
+    for (let seen = -1; seen !== bytesSeen || small.length < 1;) {
+      seen = bytesSeen;
+      await new Promise((resolve) => setTimeout(resolve, 60));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    movedAt = performance.now();
+    await go(pair, live);
+    await arrived.promise;
+    return { goneOnMs, early: copies ? 0 : early };
+  } finally {
+    pair.close();
+  }
+}
+
+Deno.test("PacketSender.timerFired() makes packets so small that copies of them get a download with a full window going", async () => {
+  const { goneOnMs } = await moveWithFullWindow({ copies: true });
+  // A round trip until the server knows what is lost, another one until it is here: 40 ms each.
+  assert.ok(goneOnMs < 200, `${goneOnMs} ms`);
+});
+
+Deno.test("PacketSender.awaitLosses() keeps the window for what was lost", async () => {
+  const { early } = await moveWithFullWindow({ copies: false });
+  assert.ok(early <= 6, `${early} packets left before the losses were known`);
+});

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { type Address, addressOf } from "../../src/core/mod.ts";
 import {
+  announce,
   createQuicConfig,
+  creditPath,
   migrate,
+  type NativePathEvent,
   probePath,
   type QuicConnection,
   QuicEndpoint,
@@ -21,6 +24,10 @@ class Rig implements Disposable {
   server!: QuicConnection;
   /** Where a NAT lets the client appear; `undefined`: no NAT. */
   seenAt: Address | undefined;
+  /** Sizes of what the server sent to where the client is seen, before it followed. */
+  readonly asked: number[] = [];
+  /** Something happened to a path at the server. */
+  onPath: ((event: NativePathEvent) => void) | undefined;
   readonly #ends = [new QuicEndpoint(), new QuicEndpoint()] as const;
   readonly #established = Promise.withResolvers<void>();
   #echo = Promise.withResolvers<void>();
@@ -34,12 +41,16 @@ class Rig implements Disposable {
       config: createQuicConfig(testSettings({ caPem, ...connector })),
       egress: memoryEgress((data, size, from, to) => {
         if (this.#over || (this.seenAt && to.key !== this.seenAt.key)) return;
+        if (this.seenAt && this.server.peer.key !== this.seenAt.key) this.asked.push(data.length);
         client.ingest(data, size, from, CLIENT);
         client.batchEnd();
       }),
       handler: (connection) => {
         this.server = connection;
-        return { datagram: (data) => void connection.sendDatagram(data.slice()) };
+        return {
+          datagram: (data) => void connection.sendDatagram(data.slice()),
+          path: (event) => this.onPath?.(event),
+        };
       },
     }));
     this.client = client.connect({
@@ -137,4 +148,51 @@ Deno.test("migrate() does come back to a path any number of times", async () => 
     await rig.echo();
   }
   assert.equal(rig.server.native.stats().pathsCount, 2);
+});
+
+async function until(what: () => boolean, text: string): Promise<void> {
+  for (const end = performance.now() + 5_000; !what();) {
+    assert.ok(performance.now() < end, `not within 5 s: ${text}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+Deno.test("announce() does let a server follow after one question to where a NAT has moved its client", async () => {
+  for (const announced of [false, true]) {
+    using rig = await Rig.create();
+    await rig.echo();
+    // What is still to be acknowledged leaves before.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    rig.seenAt = addressOf("198.51.100.1", 5000);
+    if (announced) announce(rig.client);
+    else {
+      rig.client.native.sendAckEliciting();
+      rig.client.touched();
+    }
+    await until(() => rig.server.peer.key === rig.seenAt!.key, "the server has followed");
+    // Where little came the first question is small, and has to be followed by one of full size.
+    assert.equal(rig.asked[0]! >= 1200, announced, rig.asked.join());
+  }
+});
+
+Deno.test("creditPath() does let a server ask at once, in full size, who has asked with a small packet", async () => {
+  for (const credited of [false, true]) {
+    using rig = await Rig.create();
+    await rig.echo();
+    let validated = false;
+    rig.onPath = (event) => {
+      if (event.type === "Validated") validated = true;
+      if (event.type !== "New" || !credited) return;
+      const local = addressOf(event.local.host, event.local.port);
+      creditPath(rig.server, local, addressOf(event.peer.host, event.peer.port));
+    };
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    rig.seenAt = addressOf("198.51.100.1", 5000);
+    // The engine fills it up to full size only while it does not know the path.
+    assert.ok(probePath(rig.client, CLIENT, SERVER));
+    await until(() => validated, "the path is validated");
+    assert.equal(rig.asked[0]! >= 1200, credited, rig.asked.join());
+    // What could not be decrypted has done no harm.
+    await rig.echo();
+  }
 });

@@ -19,11 +19,12 @@ async function createRig() {
   const pair = await createPathsPair(paths, {
     client: {
       idsGiven: () => given.resolve(),
+      heard: () => cell.mover?.heard(),
       path: (event) => cell.mover?.pathEvent(event),
     },
   });
   await given.promise;
-  const moved = Promise.withResolvers<string>();
+  let moved = Promise.withResolvers<string>();
   const mover = cell.mover = new PathMover({
     connection: pair.client,
     moved: ({ peer }) => moved.resolve(peer.key),
@@ -35,7 +36,12 @@ async function createRig() {
     sent,
     mover,
     ends,
-    moved: moved.promise,
+    get moved() {
+      return moved.promise;
+    },
+    again() {
+      moved = Promise.withResolvers<string>();
+    },
     close() {
       mover.stop();
       pair.close();
@@ -80,5 +86,32 @@ Deno.test("PathMover.expect() does not keep the tunnel from moving elsewhere, no
     assert.equal(await again.moved, again.ends[1]!.peer.key);
   } finally {
     again.close();
+  }
+});
+
+Deno.test("PathMover.moveTo() does wait on a path that died until something has come on it", async () => {
+  const rig = await createRig();
+  const { mover, ends, sent, close } = rig;
+  try {
+    mover.moveTo(ends[1]!);
+    assert.equal(await rig.moved, ends[1]!.peer.key);
+    for (const died of [false, true]) {
+      rig.again();
+      if (died) mover.died(ends[1]!);
+      mover.moveTo(ends[2]!);
+      await rig.moved;
+      rig.again();
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      const before = sent[1]!.toServer;
+      const startedAt = performance.now();
+      mover.moveTo(ends[1]!);
+      // The question leaves at once.
+      if (died) assert.ok(sent[1]!.toServer > before);
+      await rig.moved;
+      const took = performance.now() - startedAt;
+      assert.ok(died ? took >= 18 && took < 58 : took < 5, `${took} ms`);
+    }
+  } finally {
+    close();
   }
 });

@@ -33,3 +33,12 @@ Deno.test("RecentPackets.take() does answer few packets, the newest, and a bound
   for (let i = 0; i < 1000; i++) recent.sent(new Uint8Array(1000), 1000, 1000);
   assert.equal(recent.take(1000).length, 16);
 });
+
+Deno.test("RecentPackets.sentSince() does answer what left since then, as often as it is asked", () => {
+  const recent = new RecentPackets();
+  recent.sent(Uint8Array.of(1), 1, 1000);
+  recent.sent(Uint8Array.of(2, 3), 1, 1010);
+  assert.deepEqual(texts(recent.sentSince(1005)), ["2", "3"]);
+  assert.deepEqual(texts(recent.sentSince(1005)), ["2", "3"]);
+  assert.deepEqual(texts(recent.take(1020)), ["1", "2", "3"]);
+});
