@@ -189,6 +189,11 @@ export class QuicEndpoint implements ConnectionHost {
     if (initialKey !== undefined && !this.#byKey.has(initialKey)) {
       this.#addKey(connection, initialKey);
     }
+    // Copies of what it sent before it was sent away for a token may still come: they are this connection's, and of no use to it.
+    if (retried && retried.original.length >= CONNECTION_ID_LENGTH) {
+      const originalKey = connectionIdKey(retried.original, 0);
+      if (!this.#byKey.has(originalKey)) this.#addKey(connection, originalKey);
+    }
     handler = options.handler(connection);
     this.deliver(connection, packet, from, local);
     return connection;

@@ -13,6 +13,10 @@
  *   |------------------------------------>|
  * ```
  *
+ * A client sends its first packet again while nobody answers, and copies of it may be on the way when it has been sent away for a
+ * token: whoever was, by the id that it made up, gets the same answer, whether there is room by now or not. Accepted, such a copy
+ * would be a handshake that its client takes no part in.
+ *
  * When the table is full of handshakes of real addresses, whose network has most of them loses one to whose has few: so some
  * networks that only begin handshakes cannot keep the others out.
  * @module
@@ -20,7 +24,7 @@
 import { createHmac } from "node:crypto";
 import { type Address, concatBytes, encodeUtf8, equalBytes } from "../core/mod.ts";
 import { prefixOf, RateLimit } from "../core/rate_limit.ts";
-import { CONNECTION_ID_LENGTH } from "./connection_id.ts";
+import { CONNECTION_ID_LENGTH, packetKey } from "./connection_id.ts";
 import { writeRetry } from "./engine.ts";
 import { HalfOpen, type HalfOpenEntry } from "./half_open.ts";
 import { decodeInitialHeader, type InitialHeader } from "./long_header_codec.ts";
@@ -59,6 +63,9 @@ export const NEWCOMER_LIMITS: NewcomerLimits = {
 /** Networks whose rate is remembered: some 0.5 MB. Who was quiet the longest is forgotten, and may begin a burst anew. */
 const MAX_PREFIXES = 4_096;
 
+/** Ids that were sent away for a token: some 0.7 MB. Whose is forgotten may begin a second handshake, which ends as late ones do. */
+const MAX_SENT_AWAY = 16_384;
+
 /** A handshake younger than this, in milliseconds, makes no room for another: nearly all honest ones are over by then. */
 const MIN_AGE = 1_000;
 
@@ -83,6 +90,8 @@ export class Newcomers {
   readonly #halfOpen = new HalfOpen();
   readonly #unproven: RateLimit;
   readonly #proven: RateLimit;
+  /** By the table key of the id that the client made up; oldest first. */
+  readonly #sentAway = new Set<number>();
 
   constructor(limits: NewcomerLimits = NEWCOMER_LIMITS) {
     this.#limits = limits;
@@ -98,11 +107,15 @@ export class Newcomers {
   /** Judges the first packet of a stranger; `now` in Unix milliseconds. */
   judge(packet: Uint8Array, from: Address, now: number): Verdict {
     const header = decodeInitialHeader(packet);
-    if (!header) return { type: "drop", why: "malformed" };
+    const key = packetKey(packet);
+    if (!header || key === undefined) return { type: "drop", why: "malformed" };
     // Whoever was sent away for a token goes on as such, though there may be room for anybody by now: the client asks for it.
     if (header.token.length > 0) return this.#judgeAgain(header, from, now);
-    const { freely } = this.#limits;
-    if (this.count < freely && this.#unproven.take(from.host, now)) return { type: "accept" };
+    if (!this.#sentAway.has(key)) {
+      const { freely } = this.#limits;
+      if (this.count < freely && this.#unproven.take(from.host, now)) return { type: "accept" };
+      this.#sendAway(key);
+    }
     return { type: "retry", datagram: this.#retry(header, from, now) };
   }
 
@@ -129,6 +142,15 @@ export class Newcomers {
     this.#halfOpen.add(entry);
     const timer = setTimeout(entry.late, this.#limits.timeoutMs);
     return () => end(false);
+  }
+
+  #sendAway(key: number): void {
+    this.#sentAway.add(key);
+    if (this.#sentAway.size <= MAX_SENT_AWAY) return;
+    for (const oldest of this.#sentAway) {
+      this.#sentAway.delete(oldest);
+      break;
+    }
   }
 
   /** May this network, which is where it says, have one more? Where the table is full, another's may have to go. */
