@@ -232,7 +232,7 @@ export class RelayLink {
     let connection: QuicConnection | undefined;
     const flight = new FirstFlight(
       socketEgress(socket),
-      () => connection === undefined || connection.packetsIn > 0,
+      () => connection?.packetsIn ?? 0,
     );
     try {
       connection = endpoint.connect({
