@@ -56,7 +56,13 @@ export interface ObserverFacts {
 export interface WiringLink extends
   Pick<
     RelayLink,
-    "address" | "addresses" | "tell" | "poke" | "networkChanged" | "slept" | "unknownThere"
+    | "address"
+    | "addresses"
+    | "tell"
+    | "poke"
+    | "networkChanged"
+    | "slept"
+    | "unknownThere"
   > {
   status(): Pick<ReturnType<RelayLink["status"]>, "rttMs">;
 }
@@ -123,7 +129,9 @@ export class ClientWiring {
       slept: (ms) => this.#slept(ms),
       networkChanged: () => {
         link().networkChanged();
-        for (const tunnel of this.#tunnels.values()) tunnel.direct?.networkChanged();
+        for (const tunnel of this.#tunnels.values()) {
+          if (!tunnel.closed) tunnel.direct?.networkChanged();
+        }
       },
     });
     this.relayPaths = new LocalPaths({ socket: sockets.relay, clock, log, changed: () => {} });
@@ -136,13 +144,19 @@ export class ClientWiring {
 
   /**
    * The other ends have given up long ago what was silent for too long. The engine does not see it: what waited in a socket
-   * meanwhile looks to it like a sign of life, and some systems stop its clock while they sleep.
+   * meanwhile looks to it like a sign of life, and some systems stop its clock while they sleep. The way back begins in this very
+   * turn of the event loop, and with it new tunnels: whoever has waited for us to wake up waits for nothing else.
    */
   #slept(ms: number): void {
-    this.#options.link().slept(ms);
-    if (ms < (this.#options.tunnelIdleMs ?? TUNNEL_IDLE_TIMEOUT)) return;
-    const text = `this machine has slept for ${Math.round(ms / 1000)} s`;
-    for (const tunnel of [...this.#tunnels.values()]) tunnel.close(text);
+    const link = this.#options.link();
+    link.slept(ms, () => {
+      if (ms < (this.#options.tunnelIdleMs ?? TUNNEL_IDLE_TIMEOUT)) return;
+      const text = `this machine has slept for ${Math.round(ms / 1000)} s`;
+      for (const tunnel of this.#tunnels.values()) {
+        tunnel.close(text, { soon: true });
+        link.tell({ type: "disconnect", tunnelId: tunnel.id });
+      }
+    });
   }
 
   /** How tunnels reach the network. */

@@ -33,6 +33,12 @@ const BURST = 5;
 /** The clock jumps by this, in milliseconds, and nobody was there to see it pass: the machine has slept. */
 const SLEPT = 2_000;
 
+/**
+ * What this machine's network is like after a sleep is looked at so much later, in milliseconds: to ask where it is seen takes some
+ * milliseconds of computing, which whoever has waited for it to wake up would wait for.
+ */
+const SETTLE = 12;
+
 /** What is known of one family. */
 export interface FamilyView {
   /** The socket as the relay sees it. */
@@ -53,7 +59,7 @@ export interface LocalPathsOptions {
   readonly changed: () => void;
   /** An interface, an address or the way to the relay came or went, or this machine has slept. */
   readonly networkChanged?: () => void;
-  /** This machine has slept for so long, in milliseconds; `networkChanged` follows. */
+  /** This machine has slept for so long, in milliseconds; `networkChanged` follows in a moment. */
   readonly slept?: (ms: number) => void;
 }
 
@@ -67,6 +73,7 @@ export class LocalPaths {
   #watch: NetworkWatch | undefined;
   #looks: ReturnType<typeof setInterval> | undefined;
   #burst: ReturnType<typeof setTimeout> | undefined;
+  #settling: ReturnType<typeof setTimeout> | undefined;
   #awakeAt: number;
   #targets: readonly Address[] = [];
   #relayIsLocal = false;
@@ -86,6 +93,7 @@ export class LocalPaths {
     );
     if (options.networkChanged) {
       this.#watch = watchNetwork(() => {
+        this.lookAwake();
         this.#burst ??= setTimeout(() => {
           this.#burst = undefined;
           this.#look();
@@ -155,6 +163,7 @@ export class LocalPaths {
     this.#watch?.close();
     clearInterval(this.#looks);
     clearTimeout(this.#burst);
+    clearTimeout(this.#settling);
     this.#discovery.stop();
   }
 
@@ -190,16 +199,29 @@ export class LocalPaths {
     return family === 4 ? this.v4 : this.v6;
   }
 
+  /**
+   * Has this machine slept since somebody asked last? Then all who want to know are told before this returns: for those who are
+   * about to rely on what was before.
+   */
+  lookAwake(): void {
+    if (this.#looks === undefined) return;
+    const now = this.#options.clock.unix();
+    const sleptMs = now - this.#awakeAt - LOOK_INTERVAL;
+    this.#awakeAt = now;
+    if (sleptMs < SLEPT) return;
+    this.#options.slept?.(sleptMs);
+    // Whoever wakes up may be elsewhere.
+    clearTimeout(this.#settling);
+    // Counted from the next turn of the event loop, before which whoever waits is let in: this one may take as long as that.
+    this.#settling = setTimeout(() => {
+      this.#settling = setTimeout(() => this.#changed({ sleptMs }), SETTLE);
+    });
+  }
+
   /** Time has passed. */
   #pass(): void {
-    const now = this.#options.clock.unix();
-    const slept = now - this.#awakeAt - LOOK_INTERVAL;
-    this.#awakeAt = now;
-    // Whoever wakes up may be elsewhere, and others have given it up.
-    if (slept >= SLEPT) {
-      this.#options.slept?.(slept);
-      this.#changed({ sleptMs: slept });
-    } else if (!this.#watch) this.#look();
+    this.lookAwake();
+    if (!this.#watch) this.#look();
   }
 
   #look(): void {

@@ -24,6 +24,13 @@ Deno.test("LocalPaths does notice that the machine has slept, whether or not its
     asleepMs += 600_000;
     await new Promise((resolve) => setTimeout(resolve, 900));
     assert.deepEqual(told, ["slept 600 s", "network changed"]);
+    // Whoever asks before it is looked at next is told at once; what takes its time comes behind, once.
+    asleepMs += 60_000;
+    paths.lookAwake();
+    assert.deepEqual(told.splice(2), ["slept 60 s"]);
+    paths.lookAwake();
+    await new Promise((resolve) => setTimeout(resolve, 900));
+    assert.deepEqual(told.splice(2), ["network changed"]);
   } finally {
     paths.stop();
     // The thread that watches the network has to hear of it.
