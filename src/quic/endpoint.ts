@@ -315,7 +315,7 @@ export class QuicEndpoint implements ConnectionHost {
     how: { options: AcceptOptions; retried: { id: Uint8Array; original: Uint8Array } | undefined },
   ): void {
     const { options, retried } = how;
-    let ended = () => {};
+    let ended: (certificate?: Uint8Array) => void = () => {};
     const connection = this.accept(packet, from, local, {
       ...options,
       handler: (connection) => {
@@ -323,7 +323,7 @@ export class QuicEndpoint implements ConnectionHost {
         return {
           ...handler,
           established: () => {
-            ended();
+            ended(connection.peerCertificates()?.[0]);
             handler.established?.();
           },
           closed: (reason) => {

@@ -160,6 +160,29 @@ Deno.test("Newcomers.judge() asks a network that begins many where it is, though
   assert.equal(newcomers.judge(other, addressOf("192.0.2.2", 1), NOW).type, "accept");
 });
 
+/** How many of one network come in, one after the other, each of whom ends its handshake as `end` says. */
+function comeInTurn(count: number, end: (i: number) => Uint8Array | undefined): number {
+  const newcomers = new Newcomers({
+    ...NEWCOMER_LIMITS,
+    freely: 0,
+    proven: { burst: 3, perSecond: 0 },
+  });
+  let came = 0;
+  for (let i = 0; i < count; i++) {
+    if (comeAgain(newcomers, HERE.host, NOW) !== "accept") continue;
+    came++;
+    newcomers.begin(HERE.host, () => {})(end(i));
+  }
+  return came;
+}
+
+Deno.test("Newcomers.judge() does not count whose handshake has ended well, but no certificate excuses for ever", () => {
+  const certificate = (i: number) => new Uint8Array(400).fill(i >> 8, 390, 391).fill(i, 391);
+  assert.equal(comeInTurn(500, certificate), 500);
+  assert.equal(comeInTurn(500, () => undefined), 3);
+  assert.equal(comeInTurn(500, () => certificate(1)), 3 + 8);
+});
+
 Deno.test("Newcomers.judge() makes room at the cost of the network that has most", () => {
   const newcomers = new Newcomers({ ...NEWCOMER_LIMITS, freely: 0, most: 4 });
   const gone: string[] = [];
