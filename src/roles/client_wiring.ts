@@ -82,6 +82,8 @@ export interface ClientWiringOptions {
   readonly guessing: boolean;
   /** Silence after which an end gives a tunnel up, in milliseconds. @default 180,000 */
   readonly tunnelIdleMs?: number;
+  /** This machine has slept, and its monotonic clock stood still for so long meanwhile, in milliseconds. */
+  readonly stoodStill?: (ms: number) => void;
 }
 
 /** See the module's head. */
@@ -126,7 +128,10 @@ export class ClientWiring {
       clock,
       log,
       changed: () => this.#ownChanged(),
-      slept: (ms) => this.#slept(ms),
+      slept: (ms, stoodStill) => {
+        options.stoodStill?.(stoodStill);
+        this.#slept(ms);
+      },
       networkChanged: () => {
         link().networkChanged();
         for (const tunnel of this.#tunnels.values()) {

@@ -3,7 +3,15 @@
  * fresh.
  * @module
  */
-import { type Address, addressOf, type Clock, Driver, type Logger } from "../core/mod.ts";
+import {
+  type Address,
+  addressOf,
+  type Clock,
+  Driver,
+  type Logger,
+  type Millis,
+  type UnixMillis,
+} from "../core/mod.ts";
 import {
   type Candidate,
   gatherHostCandidates,
@@ -59,8 +67,11 @@ export interface LocalPathsOptions {
   readonly changed: () => void;
   /** An interface, an address or the way to the relay came or went, or this machine has slept. */
   readonly networkChanged?: () => void;
-  /** This machine has slept for so long, in milliseconds; `networkChanged` follows in a moment. */
-  readonly slept?: (ms: number) => void;
+  /**
+   * This machine has slept for so long, in milliseconds; `networkChanged` follows in a moment. `stoodStill`: by as much the wall
+   * clock is ahead of the monotonic one now.
+   */
+  readonly slept?: (ms: number, stoodStill: number) => void;
 }
 
 /** See the module's head. */
@@ -74,7 +85,7 @@ export class LocalPaths {
   #looks: ReturnType<typeof setInterval> | undefined;
   #burst: ReturnType<typeof setTimeout> | undefined;
   #settling: ReturnType<typeof setTimeout> | undefined;
-  #awakeAt: number;
+  #awakeAt: { unix: UnixMillis; now: Millis };
   #targets: readonly Address[] = [];
   #relayIsLocal = false;
   #told = "";
@@ -82,7 +93,7 @@ export class LocalPaths {
   constructor(options: LocalPathsOptions) {
     this.#options = options;
     this.#interfaces = this.#networkNow();
-    this.#awakeAt = options.clock.unix();
+    this.#awakeAt = { unix: options.clock.unix(), now: options.clock.now() };
     this.#discovery = new Driver<DiscoveryInput, DiscoveryOutput>(
       new Discovery({ mac: hmac, random: randomBytes, direct: options.direct === true }),
       {
@@ -205,11 +216,13 @@ export class LocalPaths {
    */
   lookAwake(): void {
     if (this.#looks === undefined) return;
-    const now = this.#options.clock.unix();
-    const sleptMs = now - this.#awakeAt - LOOK_INTERVAL;
-    this.#awakeAt = now;
+    const { clock } = this.#options;
+    const before = this.#awakeAt;
+    this.#awakeAt = { unix: clock.unix(), now: clock.now() };
+    const passed = this.#awakeAt.unix - before.unix;
+    const sleptMs = passed - LOOK_INTERVAL;
     if (sleptMs < SLEPT) return;
-    this.#options.slept?.(sleptMs);
+    this.#options.slept?.(sleptMs, passed - (this.#awakeAt.now - before.now));
     // Whoever wakes up may be elsewhere.
     clearTimeout(this.#settling);
     // Counted from the next turn of the event loop, before which whoever waits is let in: this one may take as long as that.

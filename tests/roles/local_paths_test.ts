@@ -13,7 +13,11 @@ Deno.test("LocalPaths does notice that the machine has slept, whether or not its
     log: SILENT_LOGGER,
     changed: () => {},
     networkChanged: () => told.push("network changed"),
-    slept: (ms) => told.push(`slept ${Math.round(ms / 1000)} s`),
+    slept: (ms, stoodStill) => {
+      told.push(`slept ${Math.round(ms / 1000)} s`);
+      // Its monotonic clock goes on here, and knows nothing of what the wall clock has jumped, not even of the busy moment.
+      assert.ok(Math.abs(stoodStill - ms) < 2_000, `${stoodStill} of ${ms} ms`);
+    },
   });
   try {
     await new Promise((resolve) => setTimeout(resolve, 900));
