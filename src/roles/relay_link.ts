@@ -204,12 +204,10 @@ export class RelayLink {
         });
       case "attempt":
         return this.#attempt(output.attempt, output.address, output.early);
-      case "abandon": {
-        const connection = this.#attempts.get(output.attempt);
+      case "abandon":
+        this.#attempts.get(output.attempt)?.close(0, "");
         this.#attempts.delete(output.attempt);
-        connection?.close(0, "");
         return;
-      }
       case "waiting":
         this.#state = "waiting";
         this.#reason = output.reason;
@@ -369,11 +367,8 @@ export class RelayLink {
         this.#connectMs = performance.now() -
           (this.#startedAt.get(this.#current?.attempt ?? -1) ?? performance.now());
         // What never came as early data, as TLS did not take it, the relay does not know of.
-        this.#earlyData = !this.#current?.early
-          ? "none"
-          : output.welcome.early === "accepted"
-          ? "accepted"
-          : "refused";
+        this.#earlyData = output.welcome.early === "accepted" ? "accepted" : "refused";
+        if (!this.#current?.early) this.#earlyData = "none";
         this.#welcomed(output.welcome, output.elapsedMs);
         this.#options.log.info("connected to relay", {
           relay: this.#address?.key,
@@ -392,6 +387,10 @@ export class RelayLink {
         if (output.by === "relay") this.#state = "refused";
         this.#options.log.warn("relay connection ends", { by: output.by, reason: output.message });
         this.#current?.connection.close(0, output.message.slice(0, 200));
+        if (output.code !== "silent") break;
+        // Nobody is there to answer that: it is said once, and not waited for.
+        this.sendNow();
+        this.#current?.connection.abandon();
         break;
       }
     }
