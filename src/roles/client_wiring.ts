@@ -155,6 +155,7 @@ export class ClientWiring {
   #slept(ms: number): void {
     const link = this.#options.link();
     link.slept(ms, () => {
+      link.tell({ type: "observed", addresses: [] });
       if (ms < (this.#options.tunnelIdleMs ?? TUNNEL_IDLE_TIMEOUT)) return;
       const text = `this machine has slept for ${Math.round(ms / 1000)} s`;
       for (const tunnel of this.#tunnels.values()) {

@@ -222,12 +222,15 @@ export class LocalPaths {
     const passed = this.#awakeAt.unix - before.unix;
     const sleptMs = passed - LOOK_INTERVAL;
     if (sleptMs < SLEPT) return;
-    this.#options.slept?.(sleptMs, passed - (this.#awakeAt.now - before.now));
     // Whoever wakes up may be elsewhere.
+    this.#forget();
+    this.#options.slept?.(sleptMs, passed - (this.#awakeAt.now - before.now));
+    // Right behind what leaves with that: the relay tells the other ends where it has seen us ask.
+    this.#discovery.tell({ type: "network-changed" });
     clearTimeout(this.#settling);
     // Counted from the next turn of the event loop, before which whoever waits is let in: this one may take as long as that.
     this.#settling = setTimeout(() => {
-      this.#settling = setTimeout(() => this.#changed({ sleptMs }), SETTLE);
+      this.#settling = setTimeout(() => this.#tellChanged({ sleptMs }), SETTLE);
     });
   }
 
@@ -244,12 +247,21 @@ export class LocalPaths {
     this.#changed();
   }
 
-  #changed(facts: { sleptMs?: number } = {}): void {
-    this.#options.log.info("network changed", { ...facts });
+  #changed(): void {
+    this.#forget();
+    this.#discovery.tell({ type: "network-changed" });
+    this.#tellChanged();
+  }
+
+  /** Where we are seen is not known any more. */
+  #forget(): void {
     for (const view of [this.v4, this.v6]) {
       view.observed = view.mapping = view.heard = undefined;
     }
-    this.#discovery.tell({ type: "network-changed" });
+  }
+
+  #tellChanged(facts: { sleptMs?: number } = {}): void {
+    this.#options.log.info("network changed", { ...facts });
     this.#options.networkChanged?.();
     this.#tellIfChanged();
   }

@@ -263,7 +263,7 @@ export class RelayLink {
     if (this.#options.kind === "connector") setTimeout(warmUp, 1);
     const { observe } = back;
     if (!observe) return;
-    // A new agent asks where it is seen before it lets applications in.
+    // A new agent asks where it is seen before it lets applications in, and one that wakes up or comes elsewhere has asked by itself.
     if (this.#options.kind === "agent" && !this.#reach.served) this.#options.observe(observe);
     else {
       const ask = () => !this.#stopped && this.#options.observe(observe);

@@ -14,6 +14,8 @@ Deno.test("LocalPaths does notice that the machine has slept, whether or not its
     changed: () => {},
     networkChanged: () => told.push("network changed"),
     slept: (ms, stoodStill) => {
+      // What is said first after it tells nobody the address of before.
+      assert.equal(paths.v4.observed, undefined);
       told.push(`slept ${Math.round(ms / 1000)} s`);
       // Its monotonic clock goes on here, and knows nothing of what the wall clock has jumped, not even of the busy moment.
       assert.ok(Math.abs(stoodStill - ms) < 2_000, `${stoodStill} of ${ms} ms`);
@@ -25,6 +27,7 @@ Deno.test("LocalPaths does notice that the machine has slept, whether or not its
     asleepMs += 1_000;
     await new Promise((resolve) => setTimeout(resolve, 900));
     assert.deepEqual(told, []);
+    paths.v4.observed = socket.local;
     asleepMs += 600_000;
     await new Promise((resolve) => setTimeout(resolve, 900));
     assert.deepEqual(told, ["slept 600 s", "network changed"]);
