@@ -57,6 +57,12 @@ export class RateLimit {
     bucket.tokens--;
     return true;
   }
+
+  /** What this address asked for was worth it: it does not count. */
+  giveBack(host: string): void {
+    const bucket = this.#buckets.get(prefixOf(host));
+    if (bucket) bucket.tokens = Math.min(this.#options.burst, bucket.tokens + 1);
+  }
 }
 
 /**

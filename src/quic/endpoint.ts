@@ -189,6 +189,11 @@ export class QuicEndpoint implements ConnectionHost {
     if (initialKey !== undefined && !this.#byKey.has(initialKey)) {
       this.#addKey(connection, initialKey);
     }
+    // Copies of what it sent before it was sent away for a token may still come: they are this connection's, and of no use to it.
+    if (retried && retried.original.length >= CONNECTION_ID_LENGTH) {
+      const originalKey = connectionIdKey(retried.original, 0);
+      if (!this.#byKey.has(originalKey)) this.#addKey(connection, originalKey);
+    }
     handler = options.handler(connection);
     this.deliver(connection, packet, from, local);
     return connection;
@@ -310,7 +315,7 @@ export class QuicEndpoint implements ConnectionHost {
     how: { options: AcceptOptions; retried: { id: Uint8Array; original: Uint8Array } | undefined },
   ): void {
     const { options, retried } = how;
-    let ended = () => {};
+    let ended: (certificate?: Uint8Array) => void = () => {};
     const connection = this.accept(packet, from, local, {
       ...options,
       handler: (connection) => {
@@ -318,7 +323,7 @@ export class QuicEndpoint implements ConnectionHost {
         return {
           ...handler,
           established: () => {
-            ended();
+            ended(connection.peerCertificates()?.[0]);
             handler.established?.();
           },
           closed: (reason) => {

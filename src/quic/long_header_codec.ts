@@ -9,6 +9,8 @@
  * @module
  */
 
+import { isInitial } from "./connection_id.ts";
+
 /** The open part of an Initial packet. The arrays are views of the packet. */
 export interface InitialHeader {
   readonly dcid: Uint8Array;
@@ -63,6 +65,11 @@ export function decodeInitialHeader(packet: Uint8Array): InitialHeader | undefin
   const length = scid && reader.varint();
   const token = length === undefined ? undefined : reader.bytes(length);
   return token && { dcid: dcid!, scid: scid!, token };
+}
+
+/** Is this the Initial packet of a client that was sent away for a token? */
+export function hasRetryToken(packet: Uint8Array): boolean {
+  return isInitial(packet) && (decodeInitialHeader(packet)?.token.length ?? 0) > 0;
 }
 
 /**

@@ -13,14 +13,22 @@
  *   |------------------------------------>|
  * ```
  *
+ * A client sends its first packet again while nobody answers, and copies of it may be on the way when it has been sent away for a
+ * token: whoever was, by the id that it made up, gets the same answer, whether there is room by now or not. Accepted, such a copy
+ * would be a handshake that its client takes no part in.
+ *
+ * A handshake that ends well does not count: whose certificate is good is a member, and a company's 500 agents behind one address
+ * are no flood, though they come at once. But each certificate is such an excuse now and then only, so nobody who has one can keep
+ * a relay busy with handshakes.
+ *
  * When the table is full of handshakes of real addresses, whose network has most of them loses one to whose has few: so some
  * networks that only begin handshakes cannot keep the others out.
  * @module
  */
 import { createHmac } from "node:crypto";
-import { type Address, concatBytes, encodeUtf8, equalBytes } from "../core/mod.ts";
+import { type Address, concatBytes, encodeUtf8, equalBytes, toHex } from "../core/mod.ts";
 import { prefixOf, RateLimit } from "../core/rate_limit.ts";
-import { CONNECTION_ID_LENGTH } from "./connection_id.ts";
+import { CONNECTION_ID_LENGTH, packetKey } from "./connection_id.ts";
 import { writeRetry } from "./engine.ts";
 import { HalfOpen, type HalfOpenEntry } from "./half_open.ts";
 import { decodeInitialHeader, type InitialHeader } from "./long_header_codec.ts";
@@ -44,8 +52,8 @@ export interface NewcomerLimits {
 /**
  * A handshake holds about 60 KiB and takes a round trip or two: 60 MiB at most (and as much of those that are over as the garbage
  * collector has not fetched yet); 64 hosts that come at once (after a relay's
- * restart, for one) are not sent away for a round trip; an office behind one NAT comes in with 256 machines at once, and with
- * 500 within four seconds. A handshake costs about 3 ms of computing: no network gets more than a fifth of a processor.
+ * restart, for one) are not sent away for a round trip; an office behind one NAT comes in with 256 machines at once, and the next
+ * as these are in. A handshake costs about 3 ms of computing: strangers of one network get no more than a fifth of a processor.
  */
 export const NEWCOMER_LIMITS: NewcomerLimits = {
   freely: 64,
@@ -58,6 +66,15 @@ export const NEWCOMER_LIMITS: NewcomerLimits = {
 
 /** Networks whose rate is remembered: some 0.5 MB. Who was quiet the longest is forgotten, and may begin a burst anew. */
 const MAX_PREFIXES = 4_096;
+
+/** Ids that were sent away for a token: some 0.7 MB. Whose is forgotten may begin a second handshake, which ends as late ones do. */
+const MAX_SENT_AWAY = 16_384;
+
+/** Handshakes that do not count, by the certificate that they ended with: somebody whose network comes and goes needs no more. */
+const EXCUSES = { burst: 8, perSecond: 0.5, maxEntries: 16_384 } as const;
+
+/** The end of a certificate is its signature: these bytes of it tell it from others. */
+const CERTIFICATE_NAME = 16;
 
 /** A handshake younger than this, in milliseconds, makes no room for another: nearly all honest ones are over by then. */
 const MIN_AGE = 1_000;
@@ -83,6 +100,9 @@ export class Newcomers {
   readonly #halfOpen = new HalfOpen();
   readonly #unproven: RateLimit;
   readonly #proven: RateLimit;
+  readonly #excuses = new RateLimit(EXCUSES);
+  /** By the table key of the id that the client made up; oldest first. */
+  readonly #sentAway = new Set<number>();
 
   constructor(limits: NewcomerLimits = NEWCOMER_LIMITS) {
     this.#limits = limits;
@@ -98,11 +118,15 @@ export class Newcomers {
   /** Judges the first packet of a stranger; `now` in Unix milliseconds. */
   judge(packet: Uint8Array, from: Address, now: number): Verdict {
     const header = decodeInitialHeader(packet);
-    if (!header) return { type: "drop", why: "malformed" };
+    const key = packetKey(packet);
+    if (!header || key === undefined) return { type: "drop", why: "malformed" };
     // Whoever was sent away for a token goes on as such, though there may be room for anybody by now: the client asks for it.
     if (header.token.length > 0) return this.#judgeAgain(header, from, now);
-    const { freely } = this.#limits;
-    if (this.count < freely && this.#unproven.take(from.host, now)) return { type: "accept" };
+    if (!this.#sentAway.has(key)) {
+      const { freely } = this.#limits;
+      if (this.count < freely && this.#unproven.take(from.host, now)) return { type: "accept" };
+      this.#sendAway(key);
+    }
     return { type: "retry", datagram: this.#retry(header, from, now) };
   }
 
@@ -116,10 +140,14 @@ export class Newcomers {
   }
 
   /**
-   * One was accepted. Call what this answers when its handshake is over, however it ended; `late` when it takes too long, or has
-   * to make room for others.
+   * One was accepted. Call what this answers when its handshake is over, with the client's certificate where it ended well; `late`
+   * is called when it takes too long, or has to make room for others.
    */
-  begin(host: string, late: () => void, now: number = Date.now()): () => void {
+  begin(
+    host: string,
+    late: () => void,
+    now: number = Date.now(),
+  ): (certificate?: Uint8Array) => void {
     const entry: HalfOpenEntry = { prefix: prefixOf(host), since: now, late: () => end(true) };
     const end = (isLate: boolean) => {
       if (!this.#halfOpen.delete(entry)) return;
@@ -128,7 +156,25 @@ export class Newcomers {
     };
     this.#halfOpen.add(entry);
     const timer = setTimeout(entry.late, this.#limits.timeoutMs);
-    return () => end(false);
+    return (certificate) => {
+      end(false);
+      if (certificate) this.#excuse(host, certificate, Date.now());
+    };
+  }
+
+  #excuse(host: string, certificate: Uint8Array, now: number): void {
+    if (!this.#excuses.take(toHex(certificate.subarray(-CERTIFICATE_NAME)), now)) return;
+    this.#unproven.giveBack(host);
+    this.#proven.giveBack(host);
+  }
+
+  #sendAway(key: number): void {
+    this.#sentAway.add(key);
+    if (this.#sentAway.size <= MAX_SENT_AWAY) return;
+    for (const oldest of this.#sentAway) {
+      this.#sentAway.delete(oldest);
+      break;
+    }
   }
 
   /** May this network, which is where it says, have one more? Where the table is full, another's may have to go. */

@@ -145,6 +145,7 @@ export class Client {
       noDirect: this.noDirect,
       guessing: options.noPortGuessing !== true,
       tunnelIdleMs: this.#tunnelIdleMs,
+      stoodStill: (ms) => this.gate.stoodStill(ms),
     });
     if (parts.ticketKey) {
       watchTicketKey(this.folder, {

@@ -56,7 +56,13 @@ export interface ObserverFacts {
 export interface WiringLink extends
   Pick<
     RelayLink,
-    "address" | "addresses" | "tell" | "poke" | "networkChanged" | "slept" | "unknownThere"
+    | "address"
+    | "addresses"
+    | "tell"
+    | "poke"
+    | "networkChanged"
+    | "slept"
+    | "unknownThere"
   > {
   status(): Pick<ReturnType<RelayLink["status"]>, "rttMs">;
 }
@@ -76,6 +82,8 @@ export interface ClientWiringOptions {
   readonly guessing: boolean;
   /** Silence after which an end gives a tunnel up, in milliseconds. @default 180,000 */
   readonly tunnelIdleMs?: number;
+  /** This machine has slept, and its monotonic clock stood still for so long meanwhile, in milliseconds. */
+  readonly stoodStill?: (ms: number) => void;
 }
 
 /** See the module's head. */
@@ -120,10 +128,15 @@ export class ClientWiring {
       clock,
       log,
       changed: () => this.#ownChanged(),
-      slept: (ms) => this.#slept(ms),
+      slept: (ms, stoodStill) => {
+        options.stoodStill?.(stoodStill);
+        this.#slept(ms);
+      },
       networkChanged: () => {
         link().networkChanged();
-        for (const tunnel of this.#tunnels.values()) tunnel.direct?.networkChanged();
+        for (const tunnel of this.#tunnels.values()) {
+          if (!tunnel.closed) tunnel.direct?.networkChanged();
+        }
       },
     });
     this.relayPaths = new LocalPaths({ socket: sockets.relay, clock, log, changed: () => {} });
@@ -136,13 +149,20 @@ export class ClientWiring {
 
   /**
    * The other ends have given up long ago what was silent for too long. The engine does not see it: what waited in a socket
-   * meanwhile looks to it like a sign of life, and some systems stop its clock while they sleep.
+   * meanwhile looks to it like a sign of life, and some systems stop its clock while they sleep. The way back begins in this very
+   * turn of the event loop, and with it new tunnels: whoever has waited for us to wake up waits for nothing else.
    */
   #slept(ms: number): void {
-    this.#options.link().slept(ms);
-    if (ms < (this.#options.tunnelIdleMs ?? TUNNEL_IDLE_TIMEOUT)) return;
-    const text = `this machine has slept for ${Math.round(ms / 1000)} s`;
-    for (const tunnel of [...this.#tunnels.values()]) tunnel.close(text);
+    const link = this.#options.link();
+    link.slept(ms, () => {
+      link.tell({ type: "observed", addresses: [] });
+      if (ms < (this.#options.tunnelIdleMs ?? TUNNEL_IDLE_TIMEOUT)) return;
+      const text = `this machine has slept for ${Math.round(ms / 1000)} s`;
+      for (const tunnel of this.#tunnels.values()) {
+        tunnel.close(text, { soon: true });
+        link.tell({ type: "disconnect", tunnelId: tunnel.id });
+      }
+    });
   }
 
   /** How tunnels reach the network. */

@@ -81,6 +81,11 @@ export class EarlyGate {
     return this.#time.at(this.#clock.now());
   }
 
+  /** This machine has slept, and its monotonic clock stood still for so long meanwhile, in milliseconds. */
+  stoodStill(ms: number): void {
+    this.#time.stoodStill(ms);
+  }
+
   /** What to do with what an early message asks for. `identity` was checked already. */
   judge(message: { identity: string; nonce: string; issuedAt: number | null }): ReceiveDecision {
     const nonce = fromBase64Url(message.nonce);

@@ -3,7 +3,15 @@
  * fresh.
  * @module
  */
-import { type Address, addressOf, type Clock, Driver, type Logger } from "../core/mod.ts";
+import {
+  type Address,
+  addressOf,
+  type Clock,
+  Driver,
+  type Logger,
+  type Millis,
+  type UnixMillis,
+} from "../core/mod.ts";
 import {
   type Candidate,
   gatherHostCandidates,
@@ -33,6 +41,12 @@ const BURST = 5;
 /** The clock jumps by this, in milliseconds, and nobody was there to see it pass: the machine has slept. */
 const SLEPT = 2_000;
 
+/**
+ * What this machine's network is like after a sleep is looked at so much later, in milliseconds: to ask where it is seen takes some
+ * milliseconds of computing, which whoever has waited for it to wake up would wait for.
+ */
+const SETTLE = 12;
+
 /** What is known of one family. */
 export interface FamilyView {
   /** The socket as the relay sees it. */
@@ -53,8 +67,11 @@ export interface LocalPathsOptions {
   readonly changed: () => void;
   /** An interface, an address or the way to the relay came or went, or this machine has slept. */
   readonly networkChanged?: () => void;
-  /** This machine has slept for so long, in milliseconds; `networkChanged` follows. */
-  readonly slept?: (ms: number) => void;
+  /**
+   * This machine has slept for so long, in milliseconds; `networkChanged` follows in a moment. `stoodStill`: by as much the wall
+   * clock is ahead of the monotonic one now.
+   */
+  readonly slept?: (ms: number, stoodStill: number) => void;
 }
 
 /** See the module's head. */
@@ -67,7 +84,8 @@ export class LocalPaths {
   #watch: NetworkWatch | undefined;
   #looks: ReturnType<typeof setInterval> | undefined;
   #burst: ReturnType<typeof setTimeout> | undefined;
-  #awakeAt: number;
+  #settling: ReturnType<typeof setTimeout> | undefined;
+  #awakeAt: { unix: UnixMillis; now: Millis };
   #targets: readonly Address[] = [];
   #relayIsLocal = false;
   #told = "";
@@ -75,7 +93,7 @@ export class LocalPaths {
   constructor(options: LocalPathsOptions) {
     this.#options = options;
     this.#interfaces = this.#networkNow();
-    this.#awakeAt = options.clock.unix();
+    this.#awakeAt = { unix: options.clock.unix(), now: options.clock.now() };
     this.#discovery = new Driver<DiscoveryInput, DiscoveryOutput>(
       new Discovery({ mac: hmac, random: randomBytes, direct: options.direct === true }),
       {
@@ -86,6 +104,7 @@ export class LocalPaths {
     );
     if (options.networkChanged) {
       this.#watch = watchNetwork(() => {
+        this.lookAwake();
         this.#burst ??= setTimeout(() => {
           this.#burst = undefined;
           this.#look();
@@ -155,6 +174,7 @@ export class LocalPaths {
     this.#watch?.close();
     clearInterval(this.#looks);
     clearTimeout(this.#burst);
+    clearTimeout(this.#settling);
     this.#discovery.stop();
   }
 
@@ -190,16 +210,34 @@ export class LocalPaths {
     return family === 4 ? this.v4 : this.v6;
   }
 
+  /**
+   * Has this machine slept since somebody asked last? Then all who want to know are told before this returns: for those who are
+   * about to rely on what was before.
+   */
+  lookAwake(): void {
+    if (this.#looks === undefined) return;
+    const { clock } = this.#options;
+    const before = this.#awakeAt;
+    this.#awakeAt = { unix: clock.unix(), now: clock.now() };
+    const passed = this.#awakeAt.unix - before.unix;
+    const sleptMs = passed - LOOK_INTERVAL;
+    if (sleptMs < SLEPT) return;
+    // Whoever wakes up may be elsewhere.
+    this.#forget();
+    this.#options.slept?.(sleptMs, passed - (this.#awakeAt.now - before.now));
+    // Right behind what leaves with that: the relay tells the other ends where it has seen us ask.
+    this.#discovery.tell({ type: "network-changed" });
+    clearTimeout(this.#settling);
+    // Counted from the next turn of the event loop, before which whoever waits is let in: this one may take as long as that.
+    this.#settling = setTimeout(() => {
+      this.#settling = setTimeout(() => this.#tellChanged({ sleptMs }), SETTLE);
+    });
+  }
+
   /** Time has passed. */
   #pass(): void {
-    const now = this.#options.clock.unix();
-    const slept = now - this.#awakeAt - LOOK_INTERVAL;
-    this.#awakeAt = now;
-    // Whoever wakes up may be elsewhere, and others have given it up.
-    if (slept >= SLEPT) {
-      this.#options.slept?.(slept);
-      this.#changed({ sleptMs: slept });
-    } else if (!this.#watch) this.#look();
+    this.lookAwake();
+    if (!this.#watch) this.#look();
   }
 
   #look(): void {
@@ -209,12 +247,21 @@ export class LocalPaths {
     this.#changed();
   }
 
-  #changed(facts: { sleptMs?: number } = {}): void {
-    this.#options.log.info("network changed", { ...facts });
+  #changed(): void {
+    this.#forget();
+    this.#discovery.tell({ type: "network-changed" });
+    this.#tellChanged();
+  }
+
+  /** Where we are seen is not known any more. */
+  #forget(): void {
     for (const view of [this.v4, this.v6]) {
       view.observed = view.mapping = view.heard = undefined;
     }
-    this.#discovery.tell({ type: "network-changed" });
+  }
+
+  #tellChanged(facts: { sleptMs?: number } = {}): void {
+    this.#options.log.info("network changed", { ...facts });
     this.#options.networkChanged?.();
     this.#tellIfChanged();
   }

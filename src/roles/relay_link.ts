@@ -26,7 +26,6 @@ import { decodeQadAddress } from "../qad/mod.ts";
 import { announce, type CloseReason, describeClose, type QuicConnection } from "../quic/mod.ts";
 import { observeFactsOf } from "./relay_ticket.ts";
 import { RelayReach } from "./relay_reach.ts";
-import { resolveHost } from "./resolve_host.ts";
 import { CONTROL_IDLE_TIMEOUT } from "./control_profile.ts";
 import { FirstFlight } from "./first_flight.ts";
 import { RelayDoubt } from "./relay_doubt.ts";
@@ -38,7 +37,7 @@ import { warmUp } from "./warm_up.ts";
 /** Seconds to wait after the relay has told us to go away, so that two machines with one identity do not chase each other. */
 const REFUSED_DELAY_MS = 15_000;
 
-/** A connector that comes back waits so long, in milliseconds, until it asks where it is seen: the answers are behind the welcome. */
+/** Who comes back waits so long, in milliseconds, until it asks where it is seen: the welcome, and what applications want, go first. */
 const OBSERVE_DELAY = 8;
 
 /** See the module's head. */
@@ -63,10 +62,11 @@ export class RelayLink {
   #connectMs: number | null = null;
   #minDelayMs = 0;
   #stopped = false;
-  readonly #reach = new RelayReach();
+  readonly #reach: RelayReach;
 
   constructor(options: RelayLinkOptions) {
     this.#options = options;
+    this.#reach = new RelayReach(options.relays);
     const { clock } = options;
     this.#reconnect = new Driver(new Reconnect(Math.random), {
       clock,
@@ -86,7 +86,9 @@ export class RelayLink {
   }
 
   /** Every address at which the relay may be reached, as last resolved. */
-  addresses: readonly Address[] = [];
+  get addresses(): readonly Address[] {
+    return this.#reach.addresses;
+  }
   /** The relay socket as the relay sees it, by the datagrams that it sends on the control connection. */
   readonly observed: { v4: Address | undefined; v6: Address | undefined } = {
     v4: undefined,
@@ -143,16 +145,19 @@ export class RelayLink {
   /** The network has changed: what failed before may work now, and what works may not. */
   networkChanged(): void {
     const peer = this.#current?.connection.peer;
-    const { lost, anew } = this.#reach.changed(this.addresses, peer);
+    const { lost, anew } = this.#reach.changed(peer);
     if (lost) this.#giveUp(`this machine has no way to ${peer?.key} any more`);
     this.#reconnect.tell({ type: "wake", anew });
     this.#session.tell({ type: "check" });
     this.poke();
   }
 
-  /** This machine has slept for so long, in milliseconds: the relay may have given us up long ago. */
-  slept(ms: number): void {
-    if (ms >= CONTROL_IDLE_TIMEOUT) this.#giveUp(`this machine has slept for ${Math.round(ms)} ms`);
+  /** This machine has slept for so long, in milliseconds: the relay may have given us up. `first` comes before the way back. */
+  slept(ms: number, first: () => void): void {
+    const late = ms >= CONTROL_IDLE_TIMEOUT;
+    if (late) this.#giveUp(`this machine has slept for ${Math.round(ms)} ms`);
+    first();
+    if (late) this.#reconnect.tell({ type: "wake" });
   }
 
   #giveUp(reason: string): void {
@@ -172,9 +177,7 @@ export class RelayLink {
 
   /** See {@linkcode RelayDoubt}. */
   unknownThere(echo: string, from: Address): void {
-    if (this.connected && this.#current) {
-      this.#doubt.raise(this.#current.connection, { echo, from });
-    }
+    if (this.connected) this.#doubt.raise(this.#current!.connection, { echo, from });
   }
 
   status(): RelayLinkStatus {
@@ -193,16 +196,17 @@ export class RelayLink {
   #reconnectOutput(output: ReconnectOutput): void {
     switch (output.type) {
       case "resolve":
-        void this.#resolve();
-        return;
+        this.#state = "connecting";
+        return this.#reach.find({
+          found: (addresses) => this.#reconnect.tell({ type: "addresses", addresses }),
+          elsewhere: () => !this.connected && this.#reconnect.tell({ type: "wake", anew: true }),
+        });
       case "attempt":
         return this.#attempt(output.attempt, output.address, output.early);
-      case "abandon": {
-        const connection = this.#attempts.get(output.attempt);
+      case "abandon":
+        this.#attempts.get(output.attempt)?.close(0, "");
         this.#attempts.delete(output.attempt);
-        connection?.close(0, "");
         return;
-      }
       case "waiting":
         this.#state = "waiting";
         this.#reason = output.reason;
@@ -215,14 +219,6 @@ export class RelayLink {
     }
   }
 
-  async #resolve(): Promise<void> {
-    this.#state = "connecting";
-    const lists = await Promise.all(this.#options.relays().map((relay) => resolveHost(relay)));
-    this.addresses = lists.flat();
-    const addresses = this.#reach.race(this.addresses);
-    this.#reconnect.tell({ type: "addresses", addresses });
-  }
-
   #attempt(attempt: number, address: Address, early: boolean): void {
     const { endpoint, socket, serverName, config, log } = this.#options;
     log.debug("connecting to relay", { relay: address.key });
@@ -231,7 +227,7 @@ export class RelayLink {
     let connection: QuicConnection | undefined;
     const flight = new FirstFlight(
       socketEgress(socket),
-      () => connection === undefined || connection.packetsIn > 0,
+      () => connection?.packetsIn ?? 0,
     );
     try {
       connection = endpoint.connect({
@@ -266,9 +262,12 @@ export class RelayLink {
     if (this.#options.kind === "connector") setTimeout(warmUp, 1);
     const { observe } = back;
     if (!observe) return;
-    // An agent asks where it is seen before it lets applications in; a connector's answers would come with its welcome, and before it.
-    if (this.#options.kind === "agent") this.#options.observe(observe);
-    else setTimeout(() => !this.#stopped && this.#options.observe(observe), OBSERVE_DELAY);
+    // A new agent asks where it is seen before it lets applications in, and one that wakes up or comes elsewhere has asked by itself.
+    if (this.#options.kind === "agent" && !this.#reach.served) this.#options.observe(observe);
+    else {
+      const ask = () => !this.#stopped && this.#options.observe(observe);
+      setTimeout(() => setTimeout(ask, OBSERVE_DELAY));
+    }
   }
 
   #established(attempt: number, address: Address): void {
@@ -277,10 +276,8 @@ export class RelayLink {
     this.#reconnect.tell({ type: "connected", attempt });
     // The machine may have preferred another that was ready before.
     if (!this.#attempts.has(attempt)) return;
-    if (this.#current?.attempt === attempt) {
-      // What was sent early and refused, QUIC has sent again by itself.
-      return;
-    }
+    // What was sent early and refused, QUIC has sent again by itself.
+    if (this.#current?.attempt === attempt) return;
     this.#begin({ attempt, connection, address, early: false, issuedAt: null });
   }
 
@@ -364,15 +361,13 @@ export class RelayLink {
         return;
       case "welcome":
         this.#state = "connected";
+        this.#reach.welcomed();
         this.#reason = null;
         this.#connectMs = performance.now() -
           (this.#startedAt.get(this.#current?.attempt ?? -1) ?? performance.now());
         // What never came as early data, as TLS did not take it, the relay does not know of.
-        this.#earlyData = !this.#current?.early
-          ? "none"
-          : output.welcome.early === "accepted"
-          ? "accepted"
-          : "refused";
+        this.#earlyData = output.welcome.early === "accepted" ? "accepted" : "refused";
+        if (!this.#current?.early) this.#earlyData = "none";
         this.#welcomed(output.welcome, output.elapsedMs);
         this.#options.log.info("connected to relay", {
           relay: this.#address?.key,
@@ -391,6 +386,10 @@ export class RelayLink {
         if (output.by === "relay") this.#state = "refused";
         this.#options.log.warn("relay connection ends", { by: output.by, reason: output.message });
         this.#current?.connection.close(0, output.message.slice(0, 200));
+        if (output.code !== "silent") break;
+        // Nobody is there to answer that: it is said once, and not waited for.
+        this.sendNow();
+        this.#current?.connection.abandon();
         break;
       }
     }

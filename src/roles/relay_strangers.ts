@@ -7,17 +7,23 @@ import type { Address, Clock } from "../core/mod.ts";
 import { RateLimit } from "../core/rate_limit.ts";
 import type { UdpSocket } from "../sockets/mod.ts";
 
-/** One answer is enough for a client; behind one address there may be an office of them. */
-const RATE = { burst: 50, perSecond: 20, maxEntries: 4096 };
+/** For a client, by address and port: one answer is enough, and one may be lost. */
+const OF_CLIENT = { burst: 2, perSecond: 1, maxEntries: 4096 };
+
+/** Behind one address there may be a company of them, who all lose one relay at once. An answer costs some 10 µs. */
+const OF_NETWORK = { burst: 1_024, perSecond: 256, maxEntries: 4096 };
 
 /** Answers packets that belong to nothing. */
 export function strangerAnswers(
   socket: UdpSocket,
   clock: Clock,
 ): (packet: Uint8Array, from: Address) => void {
-  const rate = new RateLimit(RATE);
+  const ofClient = new RateLimit(OF_CLIENT);
+  const ofNetwork = new RateLimit(OF_NETWORK);
   return (packet, from) => {
     const answer = encodeStranger(packet);
-    if (answer && rate.take(from.host, clock.now())) socket.send(from, answer, answer.length);
+    const now = clock.now();
+    if (!answer || !ofClient.take(from.key, now) || !ofNetwork.take(from.host, now)) return;
+    socket.send(from, answer, answer.length);
   };
 }

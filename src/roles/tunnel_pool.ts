@@ -72,6 +72,8 @@ export class TunnelPool {
    * @throws {FlowRefused} saying why not
    */
   async tunnelFor(service: string): Promise<Tunnel> {
+    // Whoever comes while this machine wakes up may be here before the clock was looked at: the tunnel of before leads nowhere.
+    this.#client.wiring.paths.lookAwake();
     if (this.granted && !this.granted.includes(service)) throw this.#notGranted(service);
     let silent: Tunnel | undefined;
     for (const tunnel of this.#tunnels.values()) {
@@ -317,9 +319,9 @@ export class TunnelPool {
         : "target-unreachable";
     this.#client.log.debug("tunnel refused", { service, reason });
     if (wanted?.ticket && (reason === "offline" || reason === "unknown-service")) {
-      // The connector of last time is not there; another may offer the service.
+      // The connector of last time is not there; another may offer the service. It may be back soon, and its ticket is good then.
       this.#tunnels.get(tunnelId)?.close("the connector is not there");
-      this.#client.tickets.drop(wanted.ticket.peer);
+      if (reason !== "offline") this.#client.tickets.drop(wanted.ticket.peer);
       this.#ask(service, wanted.tunnel, undefined);
       return;
     }

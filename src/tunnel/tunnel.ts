@@ -202,12 +202,16 @@ export class Tunnel {
     this.send({ type: "draining", graceMs });
   }
 
-  /** Ends the tunnel; its flows are reset at both ends. */
-  close(text: string): void {
+  /** Ends the tunnel; its flows are reset at both ends: now, or `soon`, behind what is more urgent. */
+  close(text: string, { soon = false } = {}): void {
     if (this.#closing) return;
     this.#closing = true;
-    this.mux.abortFlows(() => true);
-    this.#connection.close(0, text);
+    const end = () => {
+      this.mux.abortFlows(() => true);
+      this.#connection.close(0, text);
+    };
+    if (soon) setTimeout(end);
+    else end();
   }
 
   /**
@@ -261,10 +265,7 @@ export class Tunnel {
       this.#open.reject(new FlowRefused("not-granted", refusal));
       return;
     }
-    if (this.#live) {
-      return;
-    }
-    this.#goLive();
+    if (!this.#live) this.#goLive();
   }
 
   /** From here on the other end is believed: control messages and flows go both ways. */

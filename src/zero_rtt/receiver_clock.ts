@@ -2,9 +2,10 @@
  * The clock on which a receiver judges freshness: wall-clock time at the start of the process, plus monotonic time
  * since. Setting the wall clock back can therefore never make an old flight fresh again.
  *
- * What jumps do: a wall clock set forward or back changes nothing until the next start. Where monotonic time stands
- * still while the machine sleeps, this clock falls behind by the length of the sleep; so do clients that learn it
- * after; those that learned it before look ahead once, are served after the handshake, and learn it anew.
+ * What jumps do: a wall clock set back changes nothing until the next start. Where monotonic time stands still while the machine
+ * sleeps, this clock is set forward by as much ({@linkcode ReceiverClock.stoodStill}), as nobody can tell that from a wall clock
+ * that was set forward: clients that learned it before go by it as before, unless their own clocks know of no jump; these are
+ * served after the handshake once, and learn it anew. What was issued before the jump is only older than before.
  * Whatever tells clients the time (`now` in the welcome) must read this clock, not the wall clock.
  * @module
  */
@@ -17,7 +18,7 @@ export class ReceiverClock {
   /** What this clock showed at its start. */
   readonly startedAt: UnixMillis;
   #latest: Millis;
-  readonly #zero: Millis;
+  #zero: Millis;
 
   /** A clock that shows `startedAt` at monotonic time `now`. */
   constructor(startedAt: UnixMillis, now: Millis) {
@@ -30,6 +31,11 @@ export class ReceiverClock {
   at(now: Millis): UnixMillis {
     if (now > this.#latest) this.#latest = now;
     return Math.floor(this.startedAt + (this.#latest - this.#zero));
+  }
+
+  /** Monotonic time stood still for so long, or less than that: this clock goes forward, never back. */
+  stoodStill(ms: Millis): void {
+    if (ms > 0) this.#zero -= ms;
   }
 }
 

@@ -42,3 +42,19 @@ Deno.test("RateLimit.take() remembers no more than its bound, whatever comes", (
   limit.take("192.0.2.3", 0);
   equal(limit.take("192.0.2.1", 0), false, "who asked last stays remembered");
 });
+
+Deno.test("RateLimit.giveBack() makes up for what was taken, and for no more", () => {
+  const limit = new RateLimit(OPTIONS);
+  limit.giveBack("192.0.2.1");
+  equal(limit.size, 0);
+  const taken = () => {
+    let count = 0;
+    while (limit.take("192.0.2.1", 0)) count++;
+    return count;
+  };
+  const burst = taken();
+  for (let i = 0; i < 2; i++) limit.giveBack("192.0.2.1");
+  equal(taken(), Math.min(2, burst));
+  for (let i = 0; i < burst + 5; i++) limit.giveBack("192.0.2.1");
+  equal(taken(), burst);
+});

@@ -5,8 +5,11 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { TestProcess } from "../e2e/process.ts";
 import { Lab } from "./lab.ts";
-import { PosternInLab } from "./postern_in_lab.ts";
+import { QUIET_ENV } from "./namespaces.ts";
+import { LAB_PORTS, PosternInLab } from "./postern_in_lab.ts";
+import type { PromptedAnswer } from "./prompted_app.ts";
 import { findCommand, skipLab } from "./requirements.ts";
 import { webBytes } from "./web_service.ts";
 
@@ -173,10 +176,24 @@ for (const path of ["direct", "relayed"] as const) {
 const LONG_SLEEP_S = Number(Deno.env.get("POSTERN_LONG_SLEEP_S") ?? 0);
 const SHORT = { idleMs: 5_000, sleepMs: 8_000 } as const;
 
-for (const path of ["direct", "relayed"] as const) {
+interface Sleep {
+  readonly who: "agent" | "connector";
+  readonly path: "direct" | "relayed";
+  /** Somebody asks for a new flow in the midst of it, or when it is over. */
+  readonly asked: "asleep" | "awake";
+}
+
+const SLEEPS: readonly Sleep[] = [
+  { who: "agent", path: "direct", asked: "awake" },
+  { who: "agent", path: "relayed", asked: "awake" },
+  { who: "agent", path: "relayed", asked: "asleep" },
+  { who: "connector", path: "direct", asked: "awake" },
+];
+
+for (const { who, path, asked } of SLEEPS) {
   Deno.test({
     name:
-      `flows of a ${path} tunnel end, and new ones work at once, when the agent has slept for too long`,
+      `flows of a ${path} tunnel end, and new ones work at once, when the ${who} has slept for too long (asked when ${asked})`,
     ignore,
     async fn() {
       await using lab = await Lab.create({ link: { delayMs: 10 }, linkB: { rateMbit: 10 } });
@@ -187,25 +204,40 @@ for (const path of ["direct", "relayed"] as const) {
       try {
         await postern.curl("/");
         await untilPath(postern, path);
+        const program = new URL("prompted_app.ts", import.meta.url).pathname;
+        const run = [Deno.execPath(), "run", "-A", "--no-check", "--no-config", program];
+        const args = ["netns", "exec", lab.namespace("agent"), ...run, String(LAB_PORTS.forward)];
+        await using app = new TestProcess({ title: "app", command: "ip", args, env: QUIET_ENV });
+        await app.line(/waiting/);
         const sleepMs = LONG_SLEEP_S > 0 ? LONG_SLEEP_S * 1000 : SHORT.sleepMs;
         // At 10 Mbit/s: it would last until long after waking up.
         const words = ["-o", "/dev/null"];
         const done = postern.curl(`/bytes/${BYTES}`, { args: words, withinS: sleepMs / 1000 + 60 });
         await sleep(1_000);
-        postern.process("agent").signal("SIGSTOP");
+        postern.process(who).signal("SIGSTOP");
         await sleep(sleepMs);
-        postern.process("agent").signal("SIGCONT");
-        const awake = performance.now();
+        if (asked === "asleep") app.signal("SIGUSR1");
+        await sleep(100);
+        const awake = performance.timeOrigin + performance.now();
+        postern.process(who).signal("SIGCONT");
+        if (asked === "awake") app.signal("SIGUSR1");
         const ended = done.then(({ code, stderr }) => {
           // 28 would be curl's own time-out: a flow that hung.
           assert.ok(code !== 0 && code !== 28, `${code} ${stderr}`);
-          return Math.round(performance.now() - awake);
+          return Math.round(performance.timeOrigin + performance.now() - awake);
         });
-        assert.equal((await postern.curl("/", { withinS: 15 })).code, 0);
-        const served = Math.round(performance.now() - awake);
+        const { answeredAt, resets }: PromptedAnswer = JSON.parse(await app.line(/^\{/));
+        const served = Math.round(answeredAt - awake);
         const reset = await ended;
-        const event = `the agent slept for ${sleepMs / 1000} s: reset after ${reset} ms, new flow`;
-        stalls.push({ event, path, goal: "one round trip", longestStallMs: served });
+        const event = `the ${who} slept for ${sleepMs / 1000} s (asked when ${asked})`;
+        stalls.push({
+          event: `${event}: reset after ${reset} ms, new flow`,
+          path,
+          goal: "one round trip",
+          longestStallMs: served,
+        });
+        // Until a connector is back the relay has to say that it is not there.
+        if (who === "agent") assert.equal(resets, 0, "the flow was let into a tunnel that is dead");
         assert.ok(reset < 1_000, `${reset} ms until the reset`);
         assert.ok(served < 1_000, `${served} ms until a new flow was served`);
       } catch (error) {

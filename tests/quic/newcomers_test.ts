@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { addressOf } from "../../src/core/mod.ts";
 import { decodeInitialHeader } from "../../src/quic/long_header_codec.ts";
 import { NEWCOMER_LIMITS, type NewcomerLimits, Newcomers } from "../../src/quic/newcomers.ts";
-import { createPair } from "./pair.ts";
+import { createPair, type Pair } from "./pair.ts";
 
 const HERE = addressOf("192.0.2.1", 1000);
 const NOW = 1_800_000_000_000;
@@ -57,7 +57,25 @@ Deno.test("Newcomers.judge() accepts freely while few are under way", () => {
   end();
   end();
   assert.equal(newcomers.count, 0);
-  assert.deepEqual(newcomers.judge(initial(DCID), HERE, NOW), { type: "accept" });
+  assert.deepEqual(newcomers.judge(initial(DCID.toReversed()), HERE, NOW), { type: "accept" });
+});
+
+Deno.test("Newcomers.judge() sends copies of what it sent away the same way, though there is room by then", () => {
+  const { newcomers, end } = busy();
+  assert.equal(newcomers.judge(initial(DCID), HERE, NOW).type, "retry");
+  end();
+  const again = newcomers.judge(initial(DCID), HERE, NOW + 400);
+  assert.ok(again.type === "retry");
+  const { id, token } = readRetry(again.datagram);
+  assert.equal(newcomers.judge(initial(id, token), HERE, NOW + 800).type, "accept");
+  // It remembers no more than so many, whoever comes.
+  const far = busy();
+  far.newcomers.judge(initial(DCID), HERE, NOW);
+  for (let i = 0; i < 16_384; i++) {
+    far.newcomers.judge(initial(Uint8Array.of(0, 0, 0, 0, i >> 8, i, 0, 0)), HERE, NOW);
+  }
+  far.end();
+  assert.equal(far.newcomers.judge(initial(DCID), HERE, NOW).type, "accept");
 });
 
 Deno.test("Newcomers.judge() asks who is one too many to come again, with less than it sent", () => {
@@ -138,7 +156,31 @@ Deno.test("Newcomers.judge() asks a network that begins many where it is, though
   assert.deepEqual(types, ["accept", "accept", "retry"]);
   // Somebody may have pretended to be there: it is not kept out.
   assert.equal(comeAgain(newcomers, HERE.host), "accept");
-  assert.equal(newcomers.judge(initial(DCID), addressOf("192.0.2.2", 1), NOW).type, "accept");
+  const other = initial(DCID.toReversed());
+  assert.equal(newcomers.judge(other, addressOf("192.0.2.2", 1), NOW).type, "accept");
+});
+
+/** How many of one network come in, one after the other, each of whom ends its handshake as `end` says. */
+function comeInTurn(count: number, end: (i: number) => Uint8Array | undefined): number {
+  const newcomers = new Newcomers({
+    ...NEWCOMER_LIMITS,
+    freely: 0,
+    proven: { burst: 3, perSecond: 0 },
+  });
+  let came = 0;
+  for (let i = 0; i < count; i++) {
+    if (comeAgain(newcomers, HERE.host, NOW) !== "accept") continue;
+    came++;
+    newcomers.begin(HERE.host, () => {})(end(i));
+  }
+  return came;
+}
+
+Deno.test("Newcomers.judge() does not count whose handshake has ended well, but no certificate excuses for ever", () => {
+  const certificate = (i: number) => new Uint8Array(400).fill(i >> 8, 390, 391).fill(i, 391);
+  assert.equal(comeInTurn(500, certificate), 500);
+  assert.equal(comeInTurn(500, () => undefined), 3);
+  assert.equal(comeInTurn(500, () => certificate(1)), 3 + 8);
 });
 
 Deno.test("Newcomers.judge() makes room at the cost of the network that has most", () => {
@@ -236,5 +278,45 @@ Deno.test("QuicEndpoint lets in who comes again when the load has passed", async
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.equal(pair.client.closed, false);
   assert.ok(pair.client.openStream());
+  pair.close();
+});
+
+Deno.test("QuicEndpoint begins one handshake with a client that it sent away, whenever copies of its first packet come", async () => {
+  const limits = { ...NEWCOMER_LIMITS, freely: 0 };
+  const copies: Uint8Array[] = [];
+  const late = () => {
+    for (const copy of copies) {
+      pair.serverEnd.ingest(copy, copy.length, pair.client.local, pair.client.peer);
+    }
+    pair.serverEnd.batchEnd();
+  };
+  let begun = 0;
+  const pair: Pair = await createPair({
+    newcomers: limits,
+    server: () => {
+      begun++;
+      return {};
+    },
+    deliver: (toServer, datagram) => {
+      if (toServer && begun === 0 && decodeInitialHeader(datagram)?.token.length === 0) {
+        if (copies.length === 0) copies.push(datagram.slice());
+      } else if (!toServer && begun === 0 && limits.freely === 0) {
+        // The load has passed while the Retry is on its way.
+        limits.freely = NEWCOMER_LIMITS.freely;
+        late();
+      }
+      return true;
+    },
+  });
+  await pair.established;
+  assert.equal(copies.length, 1);
+  assert.equal(begun, 1);
+  late();
+  assert.equal(begun, 1);
+  assert.equal(pair.serverEnd.size, 1);
+  while (pair.serverEnd.handshakes > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  late();
+  assert.equal(begun, 1);
+  assert.equal(pair.client.closed, false);
   pair.close();
 });

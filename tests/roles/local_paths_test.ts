@@ -13,7 +13,13 @@ Deno.test("LocalPaths does notice that the machine has slept, whether or not its
     log: SILENT_LOGGER,
     changed: () => {},
     networkChanged: () => told.push("network changed"),
-    slept: (ms) => told.push(`slept ${Math.round(ms / 1000)} s`),
+    slept: (ms, stoodStill) => {
+      // What is said first after it tells nobody the address of before.
+      assert.equal(paths.v4.observed, undefined);
+      told.push(`slept ${Math.round(ms / 1000)} s`);
+      // Its monotonic clock goes on here, and knows nothing of what the wall clock has jumped, not even of the busy moment.
+      assert.ok(Math.abs(stoodStill - ms) < 2_000, `${stoodStill} of ${ms} ms`);
+    },
   });
   try {
     await new Promise((resolve) => setTimeout(resolve, 900));
@@ -21,9 +27,17 @@ Deno.test("LocalPaths does notice that the machine has slept, whether or not its
     asleepMs += 1_000;
     await new Promise((resolve) => setTimeout(resolve, 900));
     assert.deepEqual(told, []);
+    paths.v4.observed = socket.local;
     asleepMs += 600_000;
     await new Promise((resolve) => setTimeout(resolve, 900));
     assert.deepEqual(told, ["slept 600 s", "network changed"]);
+    // Whoever asks before it is looked at next is told at once; what takes its time comes behind, once.
+    asleepMs += 60_000;
+    paths.lookAwake();
+    assert.deepEqual(told.splice(2), ["slept 60 s"]);
+    paths.lookAwake();
+    await new Promise((resolve) => setTimeout(resolve, 900));
+    assert.deepEqual(told.splice(2), ["network changed"]);
   } finally {
     paths.stop();
     // The thread that watches the network has to hear of it.

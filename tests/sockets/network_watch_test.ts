@@ -59,6 +59,29 @@ Deno.test({
 });
 
 Deno.test({
+  name: "watchNetwork() waits for jumps of the wall clock, too",
+  ignore: loadLibc() === undefined,
+  async fn() {
+    // To set the clock for real is nothing for a test: the kernel tells what was asked of it.
+    const clocks = () =>
+      [...Deno.readDirSync("/proc/self/fdinfo")].filter(({ name }) => {
+        try {
+          const facts = Deno.readTextFileSync(`/proc/self/fdinfo/${name}`);
+          return /clockid: 0\n/.test(facts) && /settime flags: 03\n/.test(facts);
+        } catch {
+          return false;
+        }
+      }).length;
+    const before = clocks();
+    const watch = watchNetwork(() => {});
+    assert.equal(clocks(), before + 1);
+    watch?.close();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(clocks(), before);
+  },
+});
+
+Deno.test({
   name: "sourceTowards() knows the way to this very machine",
   ignore: loadLibc() === undefined,
   fn() {

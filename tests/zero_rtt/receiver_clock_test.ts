@@ -17,6 +17,14 @@ Deno.test("ReceiverClock.at() follows the monotonic clock and never goes back", 
   assert.equal(clock.at(5_500), 1_700_000_001_234);
 });
 
+Deno.test("ReceiverClock.stoodStill() makes up for a sleep, and never sets it back", () => {
+  const clock = new ReceiverClock(1_700_000_000_000, 5_000);
+  clock.stoodStill(600_000);
+  assert.equal(clock.at(6_000), 1_700_000_601_000);
+  clock.stoodStill(-1_000_000);
+  assert.equal(clock.at(6_000), 1_700_000_601_000);
+});
+
 Deno.test("receiverStart() begins as its table says", () => {
   const future = DEFAULT_MAX_FUTURE_MS;
   assert.deepEqual(receiverStart(1_000_000), {
