@@ -15,6 +15,8 @@ export interface StreamHost {
   wroteLittle(): void;
   /** Bytes that a stream that sends much may write now; none where it is not its turn and others wait for theirs. */
   bulkRoom(inTurn: boolean): number;
+  /** It has something to send again, after a pause. */
+  returned(stream: QuicStream): void;
   /** Tell the stream when it can be read again. */
   awaitReadable(stream: QuicStream): void;
   /** Tell the stream when it can be written again. */
@@ -39,6 +41,8 @@ const END_MARK = new Uint8Array(1);
 const PROMPT_BYTES = 32 * 1024;
 /** Milliseconds. A stream that sends 160 KiB/s steadily is just about prompt. */
 const RECENT_PERIOD = 100;
+/** Milliseconds. A pipe that reads what there is has had something to send all the time. */
+const READ_PAUSE = 20;
 /** Urgency of prompt streams: behind control messages (0), before bulk. */
 const PROMPT_URGENCY = 32;
 /** Urgency of all others: the engine's own default. */
@@ -191,8 +195,10 @@ export class QuicStream {
 
   /** So many bytes want to be sent. */
   #offered(bytes: number): void {
-    if (this.#bulk && this.#refused === 0) {
-      this.#bulk = performance.now() - this.#emptySince < RECENT_PERIOD;
+    if (this.#refused === 0) {
+      const pause = performance.now() - this.#emptySince;
+      this.#bulk &&= pause < RECENT_PERIOD;
+      if (pause > READ_PAUSE) this.#host.returned(this);
     }
     this.#refused = bytes;
     this.#bulk ||= !this.#fixed && this.weight > PROMPT_BYTES;

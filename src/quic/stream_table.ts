@@ -18,9 +18,12 @@ const MAX_STRAYS = 4_096;
 
 /**
  * What a writer gets at least when several share what the congestion window has left, in bytes: a dozen packets, so that
- * taking turns costs little. Who comes (again) may be so far behind those who wait, and no further.
+ * taking turns costs little. Who comes (again) may be so far behind the others: nobody saves turns up.
  */
 const MIN_SHARE_BYTES = 16_384;
+
+/** Who never stops sending may be so far behind, in bytes: a pipe's largest buffer, which it may get in one turn. */
+const MAX_BEHIND_BYTES = 256 * 1024;
 
 const NOTHING = new Uint8Array(0);
 
@@ -109,9 +112,12 @@ export class StreamTable implements StreamHost {
   }
 
   awaitWritable(stream: QuicStream): void {
-    // Nobody saves turns up.
-    stream.served = Math.max(stream.served, this.#turn - MIN_SHARE_BYTES);
+    stream.served = Math.max(stream.served, this.#turn - MAX_BEHIND_BYTES);
     this.#writeWaiters.add(stream);
+  }
+
+  returned(stream: QuicStream): void {
+    stream.served = Math.max(stream.served, this.#turn - MIN_SHARE_BYTES);
   }
 
   /** Who has just read more to send does not go before those who wait. */
