@@ -79,6 +79,7 @@ export class QuicConnection {
       wrote: (bytes) => this.#sender.wrote(bytes),
       wroteLittle: () => this.#sender.wroteLittle(),
       bulkRoom: () => this.#sender.bulkRoom(),
+      awaitRoom: () => this.#sender.awaitRoom(),
       lookAgain: () => this.#lookAgain(),
       opened: (stream) => this.#handler.stream?.(stream),
     });

@@ -98,9 +98,15 @@ export class PacketSender {
    * takes nothing from anybody until what it was given has left, and a word of a chat waits for two round trips.
    */
   bulkRoom(): number {
-    const room = this.#pacer.worthHaving(performance.now()) - this.#ahead;
-    if (room <= 0) this.#waitForRoom();
-    return room;
+    return this.#pacer.worthHaving(performance.now()) - this.#ahead;
+  }
+
+  /** Calls {@linkcode PacketSenderOptions.paced} in a moment. */
+  awaitRoom(): void {
+    this.#paceTimer ??= setTimeout(() => {
+      this.#paceTimer = undefined;
+      this.#options.paced();
+    }, PACE_INTERVAL);
   }
 
   /** Little was written, or a stream's end: its loss must not wait for a timeout. */
@@ -181,7 +187,7 @@ export class PacketSender {
     // Stopped by the pacer: look again soon.
     if (made >= allowed && allowed < budget) {
       if (!this.#dead) this.#pacer.held(performance.now());
-      this.#waitForRoom();
+      this.awaitRoom();
     } else if (made < allowed) this.#pacer.free();
     if (made > 0 && this.#flyingSince === undefined && this.#isFlying()) {
       this.#flyingSince = performance.now();
@@ -251,13 +257,6 @@ export class PacketSender {
       return allowed;
     }
     return Math.min(allowed, dead.left);
-  }
-
-  #waitForRoom(): void {
-    this.#paceTimer ??= setTimeout(() => {
-      this.#paceTimer = undefined;
-      this.#options.paced();
-    }, PACE_INTERVAL);
   }
 
   /** What the socket did not take before goes first. False: it still does not. */

@@ -13,8 +13,10 @@ export interface StreamHost {
   wrote(bytes: number): void;
   /** A stream that sends little has written, or any stream its end. */
   wroteLittle(): void;
-  /** Bytes that a stream that sends much may write now. */
-  bulkRoom(): number;
+  /** Bytes that a stream that sends much may write now; none where it is not its turn and others wait for theirs. */
+  bulkRoom(inTurn: boolean): number;
+  /** It has something to send again, after a pause. */
+  returned(stream: QuicStream): void;
   /** Tell the stream when it can be read again. */
   awaitReadable(stream: QuicStream): void;
   /** Tell the stream when it can be written again. */
@@ -33,11 +35,14 @@ const END_MARK = new Uint8Array(1);
 
 /**
  * A stream that has lately sent no more than this, in bytes, goes before those that did: a keystroke, a question, the head of
- * an answer. What it may have sent is halved every {@linkcode RECENT_PERIOD}.
+ * an answer. What it may have sent is halved every {@linkcode RECENT_PERIOD}. Who had more than this to send is bulk until it had
+ * nothing to send for so long: on a slow path the end of each block is little, too.
  */
 const PROMPT_BYTES = 32 * 1024;
 /** Milliseconds. A stream that sends 160 KiB/s steadily is just about prompt. */
 const RECENT_PERIOD = 100;
+/** Milliseconds. A pipe that reads what there is has had something to send all the time. */
+const READ_PAUSE = 20;
 /** Urgency of prompt streams: behind control messages (0), before bulk. */
 const PROMPT_URGENCY = 32;
 /** Urgency of all others: the engine's own default. */
@@ -69,6 +74,10 @@ export class QuicStream {
   #fixed = false;
   /** Bytes of the last write that were not taken. */
   #refused = 0;
+  /** It had much to send, and has had no pause since. */
+  #bulk = false;
+  /** Since when it has had nothing to send. */
+  #emptySince = 0;
   /** Bytes sent lately, as of {@linkcode #recentAt}. */
   #recent = 0;
   #recentAt = 0;
@@ -76,6 +85,8 @@ export class QuicStream {
   bytesOut = 0;
   /** Bytes read since the start. */
   bytesIn = 0;
+  /** For the connection: what it has had of its turns, in bytes; who has had least is next. */
+  served = 0;
 
   constructor(host: StreamHost, id: number) {
     this.#host = host;
@@ -114,7 +125,7 @@ export class QuicStream {
   /** It has sent little of late and has little to send (or its owner wants it first): it is served before others. */
   get prompt(): boolean {
     if (this.#fixed) return (this.#urgency ?? BULK_URGENCY) <= PROMPT_URGENCY;
-    return this.weight <= PROMPT_BYTES;
+    return !this.#bulk && this.weight <= PROMPT_BYTES;
   }
 
   /**
@@ -136,11 +147,13 @@ export class QuicStream {
 
   #sent(bytes: number): void {
     this.bytesOut += bytes;
+    this.served += bytes;
     this.#host.wrote(bytes);
     if (!this.#fixed) {
-      this.#recent = this.#recentBytes(performance.now()) + bytes;
-      const weight = this.#recent + this.#refused;
-      this.#setUrgency(weight <= PROMPT_BYTES ? PROMPT_URGENCY : BULK_URGENCY);
+      const now = performance.now();
+      this.#recent = this.#recentBytes(now) + bytes;
+      if (this.#refused === 0) this.#emptySince = now;
+      this.#setUrgency(this.prompt ? PROMPT_URGENCY : BULK_URGENCY);
     }
     if (this.#urgency! <= PROMPT_URGENCY) this.#host.wroteLittle();
   }
@@ -157,12 +170,12 @@ export class QuicStream {
    */
   write(data: Uint8Array): number {
     if (this.#dead || this.#sendFinished) return data.length;
-    const share = this.#share ?? Infinity;
+    const share = this.#share;
     this.#share = undefined;
-    this.#refused = data.length;
-    const room = this.#room(data.length);
+    this.#offered(data.length);
+    const room = this.#room(data.length, share !== undefined);
     if (room <= 0) return 0;
-    const most = Math.min(share, room);
+    const most = Math.min(share ?? Infinity, room);
     const piece = most < data.length ? data.subarray(0, most) : data;
     let taken: number;
     try {
@@ -180,10 +193,22 @@ export class QuicStream {
     return taken;
   }
 
+  /** So many bytes want to be sent. */
+  #offered(bytes: number): void {
+    if (this.#refused === 0) {
+      const pause = performance.now() - this.#emptySince;
+      this.#bulk &&= pause < RECENT_PERIOD;
+      if (pause > READ_PAUSE) this.#host.returned(this);
+    }
+    this.#refused = bytes;
+    this.#bulk ||= !this.#fixed && this.weight > PROMPT_BYTES;
+  }
+
   /** What of so many bytes may be written now, whatever the window. */
-  #room(length: number): number {
-    if (!this.prompt) return this.#host.bulkRoom();
-    return length <= PROMPT_BYTES ? length : Math.max(PROMPT_BYTES, this.#host.bulkRoom());
+  #room(length: number, inTurn: boolean): number {
+    if (!this.prompt) return this.#host.bulkRoom(inTurn);
+    // Only where its owner wants it first.
+    return length <= PROMPT_BYTES ? length : Math.max(PROMPT_BYTES, this.#host.bulkRoom(true));
   }
 
   /** No more bytes from us: the end follows what was written. */

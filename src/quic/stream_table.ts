@@ -18,9 +18,12 @@ const MAX_STRAYS = 4_096;
 
 /**
  * What a writer gets at least when several share what the congestion window has left, in bytes: a dozen packets, so that
- * taking turns costs little.
+ * taking turns costs little. Who comes (again) may be so far behind the others: nobody saves turns up.
  */
 const MIN_SHARE_BYTES = 16_384;
+
+/** Who never stops sending may be so far behind, in bytes: a pipe's largest buffer, which it may get in one turn. */
+const MAX_BEHIND_BYTES = 256 * 1024;
 
 const NOTHING = new Uint8Array(0);
 
@@ -36,6 +39,8 @@ export interface StreamTableOptions {
   readonly wrote: (bytes: number) => void;
   /** Bytes that streams that send much may write now. */
   readonly bulkRoom: () => number;
+  /** Look again in a moment, when there is room for them. */
+  readonly awaitRoom: () => void;
   /** Look again, though no packet comes. */
   readonly lookAgain: () => void;
   /** The peer opened a stream. */
@@ -48,12 +53,14 @@ export class StreamTable implements StreamHost {
   readonly touched: () => void;
   readonly wroteLittle: () => void;
   readonly wrote: (bytes: number) => void;
-  readonly bulkRoom: () => number;
   readonly #options: StreamTableOptions;
   readonly #streams = new Map<number, QuicStream>();
   readonly #readWaiters = new Set<QuicStream>();
-  /** In the order in which they get their turn. */
   readonly #writeWaiters = new Set<QuicStream>();
+  /** What the last one to get its turn had had before ({@linkcode QuicStream.served}). */
+  #turn = 0;
+  /** Some who send much wait for room. */
+  #line = false;
   readonly #strays = new Set<number>();
   #strayCheckAt = 0;
   #strayTimer: ReturnType<typeof setTimeout> | undefined;
@@ -68,7 +75,6 @@ export class StreamTable implements StreamHost {
     this.touched = options.touched;
     this.wroteLittle = options.wroteLittle;
     this.wrote = options.wrote;
-    this.bulkRoom = options.bulkRoom;
     this.#nextOwn = options.isClient ? 0 : 1;
     this.#nextPeer = options.isClient ? 1 : 0;
   }
@@ -106,7 +112,19 @@ export class StreamTable implements StreamHost {
   }
 
   awaitWritable(stream: QuicStream): void {
+    stream.served = Math.max(stream.served, this.#turn - MAX_BEHIND_BYTES);
     this.#writeWaiters.add(stream);
+  }
+
+  returned(stream: QuicStream): void {
+    stream.served = Math.max(stream.served, this.#turn - MIN_SHARE_BYTES);
+  }
+
+  /** Who has just read more to send does not go before those who wait. */
+  bulkRoom(inTurn: boolean): number {
+    const room = inTurn || !this.#line ? this.#options.bulkRoom() : 0;
+    if (room <= 0) this.#options.awaitRoom();
+    return room;
   }
 
   forget(stream: QuicStream): void {
@@ -193,40 +211,50 @@ export class StreamTable implements StreamHost {
   }
 
   /**
-   * Shares what the congestion window has left among those who wait: those who send little first, then the others in turns.
-   * Without shares the first one would take all of it every time.
+   * Shares what the congestion window has left among those who wait: those who send little first, then whoever has had least of
+   * the others. Without shares the first one would take all of it every time.
    */
   #processWritable(): void {
     const { native } = this;
-    const waiters = [...this.#writeWaiters];
-    const waiting = waiters.length;
-    // Woken in this order, they write in this order.
-    const ordered = waiting > 1
-      ? [
-        ...waiters.filter(({ prompt }) => prompt).sort((a, b) => a.weight - b.weight),
-        ...waiters.filter(({ prompt }) => !prompt),
-      ]
-      : waiters;
-    let room = this.bulkRoom();
-    for (const stream of ordered) {
-      let capacity = 1;
+    const prompt: QuicStream[] = [];
+    const bulk: QuicStream[] = [];
+    let capacity = 1;
+    for (const stream of this.#writeWaiters) {
+      let own = 1;
       try {
-        capacity = native.streamCapacity(stream.id);
+        own = native.streamCapacity(stream.id);
       } catch {
         // Stopped by the peer: wake the writer, who will find out.
       }
-      if (capacity <= 0) continue;
-      let share = waiting > 1
-        ? Math.max(MIN_SHARE_BYTES, Math.floor(capacity / waiting))
-        : Infinity;
-      if (!stream.prompt) {
-        // Who gets nothing keeps its place in the line.
-        if (room <= 0) continue;
-        share = Math.min(share, room);
-        room -= share;
-      }
-      this.#writeWaiters.delete(stream);
-      stream.wakeWriter(share);
+      if (own <= 0) continue;
+      capacity = Math.max(capacity, own);
+      (stream.prompt ? prompt : bulk).push(stream);
     }
+    // Woken in this order, they write in this order.
+    prompt.sort((a, b) => a.weight - b.weight);
+    bulk.sort((a, b) => a.served - b.served);
+    const waiting = prompt.length + bulk.length;
+    const share = waiting > 1
+      ? Math.max(MIN_SHARE_BYTES, Math.floor(capacity / waiting))
+      : Infinity;
+    for (const stream of prompt) this.#wake(stream, share);
+    let room = bulk.length > 0 ? this.#options.bulkRoom() : 0;
+    this.#line = false;
+    for (const stream of bulk) {
+      if (room <= 0) {
+        this.#line = true;
+        this.#options.awaitRoom();
+        return;
+      }
+      this.#turn = stream.served;
+      const part = Math.min(share, room);
+      room -= part;
+      this.#wake(stream, part);
+    }
+  }
+
+  #wake(stream: QuicStream, share: number): void {
+    this.#writeWaiters.delete(stream);
+    stream.wakeWriter(share);
   }
 }

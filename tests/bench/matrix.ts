@@ -21,7 +21,7 @@ import {
 } from "./benchmark.ts";
 import { createEmulatedPair, join, type LinkShape } from "./emulated_pair.ts";
 import { MemoryConn } from "./memory_conn.ts";
-import { measurePromptness } from "./prompt.ts";
+import { measurePromptness, PROMPT_COLUMNS, promptCells } from "./prompt.ts";
 
 const MBPS = 50;
 /** Packets a second of the UDP traffic, and bytes in each: a game, or a voice call. */
@@ -235,31 +235,13 @@ async function promptTable({ quick, say }: BenchOptions): Promise<Table> {
       // A queue of a quarter of a round trip: what the path itself adds to its round trip stays small.
       const queueBytes = Math.max(65_536, MBPS * 125 * rtt / 4);
       const shape = { delayMs: rtt / 2, loss: 0.01, mbps: MBPS, queueBytes };
-      const { bulk, echoes } = await measurePromptness(shape, { seconds, direction });
-      const mean = bulk.reduce((a, b) => a + b) / bulk.length;
-      const spread = Math.max(...bulk.map((each) => Math.abs(each / mean - 1))) * 100;
-      rows.push([
-        rtt,
-        direction,
-        round(mean * bulk.length),
-        round(spread),
-        round(percentile(echoes, 50)),
-        round(percentile(echoes, 99)),
-        2 * rtt + 20,
-      ]);
+      const result = await measurePromptness(shape, { seconds, direction });
+      rows.push([rtt, direction, ...promptCells(result, rtt)]);
     }
   }
   return {
     title: `Four bulk flows and one echo of 100 bytes in one tunnel: ${MBPS} Mbit/s, 1 % loss`,
-    columns: [
-      "RTT ms",
-      "bulk",
-      "bulk Mbit/s",
-      "share off by %",
-      "echo p50 ms",
-      "echo p99 ms",
-      "wanted p99 ms",
-    ],
+    columns: ["RTT ms", "bulk", ...PROMPT_COLUMNS],
     rows,
   };
 }

@@ -1,6 +1,6 @@
 /**
- * Where a benchmark plays: three hosts in a row, either all this machine's loopback, or network namespaces joined by veth
- * pairs with an MTU of 1500.
+ * Where a benchmark plays: a lab's hosts, or three in a row, either all this machine's loopback, or network namespaces joined by
+ * veth pairs with an MTU of 1500.
  *
  * ```
  * agent 10.77.1.2 --veth-- relay 10.77.0.1 (routes between them) --veth-- 10.77.2.2 connector
@@ -9,8 +9,8 @@
  */
 import { findProgram, isLinuxRoot } from "../e2e/paths.ts";
 import { TestProcess } from "../e2e/process.ts";
-import { removeNamespaces, setUpNode } from "../lab/namespaces.ts";
-import { mustRun } from "../lab/namespaces.ts";
+import { type Lab, RELAY } from "../lab/mod.ts";
+import { mustRun, removeNamespaces, setUpNode } from "../lab/namespaces.ts";
 
 /** The three hosts. */
 export type HostName = "agent" | "relay" | "connector";
@@ -20,35 +20,81 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Hosts on which programs can be started. */
-export interface Hosts {
+/** Hosts on which programs can be started, and are ended. */
+export class Hosts {
   readonly addresses: Readonly<Record<HostName, string>>;
+  readonly #namespaces: Readonly<Record<HostName, string>> | undefined;
+  readonly #processes: TestProcess[] = [];
+
+  /** Without namespaces all are this machine. */
+  constructor(
+    addresses: Readonly<Record<HostName, string>>,
+    namespaces?: Readonly<Record<HostName, string>>,
+  ) {
+    this.addresses = addresses;
+    this.#namespaces = namespaces;
+  }
+
+  /** A lab's, which the lab removes. */
+  static inLab(lab: Lab): Hosts {
+    return new Hosts(
+      {
+        agent: lab.addresses("agent").v4,
+        relay: RELAY.v4[0],
+        connector: lab.addresses("connector").v4,
+      },
+      {
+        agent: lab.namespace("agent"),
+        relay: lab.namespace("relay"),
+        connector: lab.namespace("connector"),
+      },
+    );
+  }
+
   /** The command line that runs `words` on a host. */
-  wrap(host: HostName, words: readonly string[]): string[];
-  /** Starts a process on a host; it ends with the hosts. */
+  wrap(host: HostName, words: readonly string[]): string[] {
+    const namespace = this.#namespaces?.[host];
+    return namespace ? ["ip", "netns", "exec", namespace, ...words] : [...words];
+  }
+
+  /** Starts a process on a host; it ends with {@linkcode stop}. */
   start(
     host: HostName,
     title: string,
     words: readonly string[],
-    options?: StartOptions,
-  ): TestProcess;
+    options: StartOptions = {},
+  ): TestProcess {
+    const [command, ...args] = this.wrap(host, words);
+    const process = new TestProcess({ title, command: command!, args, env: { ...options.env } });
+    this.#processes.push(process);
+    return process;
+  }
+
+  /** All that the processes have said, for a failure's message. */
+  logs(): string {
+    return this.#processes.map((process) => `---- ${process.title}\n${process.output()}`).join(
+      "\n",
+    );
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#processes.map((process) => process.stop("SIGTERM", 3_000)));
+  }
 }
 
 /** Three hosts in a row. */
-export class Place implements Hosts, AsyncDisposable {
+export class Place extends Hosts implements AsyncDisposable {
   readonly title: string;
-  readonly addresses: Readonly<Record<HostName, string>>;
-  readonly #namespaces: Readonly<Record<HostName, string>> | undefined;
-  readonly #processes: TestProcess[] = [];
+  readonly #own: readonly string[];
 
   private constructor(
     title: string,
     addresses: Record<HostName, string>,
     namespaces?: Record<HostName, string>,
   ) {
+    super(addresses, namespaces);
     this.title = title;
-    this.addresses = addresses;
-    this.#namespaces = namespaces;
+    this.#own = Object.values(namespaces ?? {});
   }
 
   /** All three are this machine. */
@@ -105,34 +151,8 @@ export class Place implements Hosts, AsyncDisposable {
     }
   }
 
-  /** The command line that runs `words` on a host. */
-  wrap(host: HostName, words: readonly string[]): string[] {
-    const namespace = this.#namespaces?.[host];
-    return namespace ? ["ip", "netns", "exec", namespace, ...words] : [...words];
-  }
-
-  /** Starts a process on a host; it ends with the place. */
-  start(
-    host: HostName,
-    title: string,
-    words: readonly string[],
-    options: StartOptions = {},
-  ): TestProcess {
-    const [command, ...args] = this.wrap(host, words);
-    const process = new TestProcess({ title, command: command!, args, env: { ...options.env } });
-    this.#processes.push(process);
-    return process;
-  }
-
-  /** All that the processes have said, for a failure's message. */
-  logs(): string {
-    return this.#processes.map((process) => `---- ${process.title}\n${process.output()}`).join(
-      "\n",
-    );
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#processes.map((process) => process.stop("SIGTERM", 3_000)));
-    if (this.#namespaces) await removeNamespaces(Object.values(this.#namespaces));
+    await this.stop();
+    if (this.#own.length > 0) await removeNamespaces(this.#own);
   }
 }

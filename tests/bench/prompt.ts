@@ -3,6 +3,7 @@
  * tunnel over an emulated link.
  * @module
  */
+import { type Cell, percentile, round } from "./benchmark.ts";
 import { createEmulatedPair, type LinkShape } from "./emulated_pair.ts";
 import { MemoryConn } from "./memory_conn.ts";
 
@@ -12,6 +13,23 @@ export interface Promptness {
   readonly bulk: readonly number[];
   /** Milliseconds of each echo of 100 bytes. */
   readonly echoes: readonly number[];
+}
+
+/** What {@linkcode promptCells} are. */
+export const PROMPT_COLUMNS = [
+  "bulk Mbit/s",
+  "share off by %",
+  "echo p50 ms",
+  "echo p99 ms",
+  "wanted p99 ms",
+] as const;
+
+/** It as cells of a table: how much in all, how far from an equal share at most, and how the echoes fared. */
+export function promptCells({ bulk, echoes }: Promptness, rtt: number): Cell[] {
+  const mean = bulk.reduce((a, b) => a + b) / bulk.length;
+  const off = Math.max(...bulk.map((each) => Math.abs(each / mean - 1))) * 100;
+  const times = [percentile(echoes, 50), percentile(echoes, 99)];
+  return [...[mean * bulk.length, off, ...times].map(round), 2 * rtt + 20];
 }
 
 /** Runs `flows` bulk flows in a direction, and one echo beside them. */

@@ -4,9 +4,6 @@
  * Each round measures every way once, up and down, so that what else the machine does hits all alike; figures are medians.
  * @module
  */
-import { fromFileUrl } from "../e2e/paths.ts";
-import { run } from "../e2e/process.ts";
-import { freePort } from "../e2e/scene.ts";
 import {
   type Benchmark,
   type BenchOptions,
@@ -17,12 +14,10 @@ import {
   type Table,
 } from "./benchmark.ts";
 import type { BulkResult, RoundsResult } from "./load.ts";
+import { runLoad, startLoadServer } from "./load_runs.ts";
 import { Place } from "./place.ts";
 import { usageOf } from "./proc.ts";
 import { plainWay, posternWay, sshRelayedWay, sshUnavailable, sshWay, type Way } from "./ways.ts";
-
-const LOAD = fromFileUrl(new URL("load.ts", import.meta.url));
-const DENO_RUN = [Deno.execPath(), "run", "-A", "--no-check", "--no-config", LOAD];
 
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
@@ -49,13 +44,6 @@ interface Measured {
   readonly cpu: Record<string, number[]>;
 }
 
-async function load<T>(place: Place, words: readonly (string | number)[]): Promise<T> {
-  const [first, ...rest] = place.wrap("agent", [...DENO_RUN, ...words.map(String)]);
-  const { code, stdout, stderr } = await run(first!, rest);
-  if (code !== 0) throw new Error(`Cannot measure ${words.join(" ")}: ${stderr}`);
-  return JSON.parse(stdout);
-}
-
 async function bulk(
   place: Place,
   way: Way,
@@ -65,7 +53,7 @@ async function bulk(
   const cpuOf = () => Object.values(way.carriers).map((pid) => usageOf(pid).cpuSeconds);
   const before = cpuOf();
   const times = [plan.warmUpMs, plan.measureMs];
-  const result = await load<BulkResult>(place, [direction, way.at, ...times]);
+  const result = await runLoad<BulkResult>(place, [direction, way.at, ...times]);
   const after = cpuOf();
   into[direction].push(result.megabits);
   // The warm-up's bytes cost CPU too: taken to be as fast as the rest.
@@ -76,15 +64,15 @@ async function bulk(
 }
 
 async function latencies(place: Place, way: Way, plan: Plan, into: Measured) {
-  const echo = await load<RoundsResult>(place, ["echo", way.at, plan.echoes]);
+  const echo = await runLoad<RoundsResult>(place, ["echo", way.at, plan.echoes]);
   into.echo.push(...echo.milliseconds);
-  const connect = await load<RoundsResult>(place, ["connect", way.at, plan.connects]);
+  const connect = await runLoad<RoundsResult>(place, ["connect", way.at, plan.connects]);
   into.connect.push(...connect.milliseconds);
   const [beside] = await Promise.all([
     new Promise((resolve) => setTimeout(resolve, 500)).then(() =>
-      load<RoundsResult>(place, ["echo", way.at, plan.echoes, plan.measureMs - 500])
+      runLoad<RoundsResult>(place, ["echo", way.at, plan.echoes, plan.measureMs - 500])
     ),
-    load<BulkResult>(place, ["down", way.at, 0, plan.measureMs + 500]),
+    runLoad<BulkResult>(place, ["down", way.at, 0, plan.measureMs + 500]),
   ]);
   into.echoBesideBulk.push(...beside.milliseconds);
 }
@@ -94,9 +82,7 @@ async function measurePlace(place: Place, options: BenchOptions): Promise<Table>
   const folder = await Deno.makeTempDir({ prefix: "postern-bench-" });
   const notes: string[] = [];
   try {
-    const target = `${place.addresses.connector}:${freePort()}`;
-    const server = place.start("connector", "load server", [...DENO_RUN, "serve", target]);
-    await server.ready();
+    const target = await startLoadServer(place);
     const wayOptions = { place, target, folder };
     const ways = [plainWay(wayOptions), await posternWay(wayOptions)];
     const noSsh = sshUnavailable();
