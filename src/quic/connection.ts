@@ -9,7 +9,8 @@ import { Closing } from "./closing.ts";
 import type { ConnectionHandler, Egress } from "./connection_types.ts";
 import type { NativeConnection, NativePathEvent } from "./engine.ts";
 import { EngineTimer } from "./engine_timer.ts";
-import { LeftPaths } from "./left_paths.ts";
+import { FailedPaths } from "./failed_paths.ts";
+import { keyOfPath, LeftPaths, type PathOfConnection } from "./left_paths.ts";
 import { behindLongHeaders } from "./long_header_codec.ts";
 import { PacketSender } from "./packet_sender.ts";
 import type { QuicStream } from "./stream.ts";
@@ -49,6 +50,7 @@ export class QuicConnection {
   readonly #sender: PacketSender;
   readonly #timer: EngineTimer;
   readonly #left: LeftPaths;
+  readonly #failed: FailedPaths;
   /** Connection ids of the peer's that no path uses. */
   #spareIds = 0;
   /** Connection ids that the peer shall hold of ours; grows with each path that has used one up. */
@@ -83,7 +85,8 @@ export class QuicConnection {
       lookAgain: () => this.#lookAgain(),
       opened: (stream) => this.#handler.stream?.(stream),
     });
-    this.#left = new LeftPaths(native);
+    this.#left = new LeftPaths(native, () => this.touched());
+    this.#failed = new FailedPaths(native);
     this.#sender = new PacketSender({
       ...options,
       native,
@@ -257,10 +260,10 @@ export class QuicConnection {
     }
     // A server may hand out ids as soon as it may speak at all, so that the client can move that much sooner.
     if (this.#established || this.inEarlyData) this.#processIds();
-    if (!this.#left.none && this.packetsIn !== this.#packetsSeen && this.#left.heard(now)) {
-      this.touched();
+    if (this.packetsIn !== this.#packetsSeen) {
+      if (!this.#left.none) this.#left.heard(now);
+      this.#sender.heard(now);
     }
-    if (this.packetsIn !== this.#packetsSeen) this.#sender.heard(now);
     this.#packetsSeen = this.packetsIn;
     this.#streams.process(now);
     while (native.dgramRecvQueueLen() > 0) {
@@ -286,9 +289,8 @@ export class QuicConnection {
   }
 
   /** The connection's path in use has changed (a migration, or the peer's NAT did it). */
-  setPath(local: Address, peer: Address): void {
-    const { local: oldLocal, peer: oldPeer } = this.#sender;
-    const left = { local: oldLocal, peer: oldPeer };
+  setPath(local: Address, peer: Address, from?: PathOfConnection): void {
+    const left = from ?? { local: this.local, peer: this.peer };
     const rtt = this.#rttOf(left);
     this.#left.moved(left, { local, peer }, { now: performance.now(), ...(rtt ? { rtt } : {}) });
     this.#sender.local = local;
@@ -324,21 +326,31 @@ export class QuicConnection {
   }
 
   #processPaths(): void {
+    let failed: PathOfConnection | undefined;
     for (;;) {
       let event: NativePathEvent | null;
       try {
-        event = this.native.pathEventNext();
+        event = this.native.pathEventNext() as NativePathEvent | null;
       } catch {
         return;
       }
       if (!event) return;
       if (event.type === "New") this.pathAdded();
+      // A client would have to ask anew there; a server cannot, and may be sent to from there all the same.
+      if (event.type === "FailedValidation" && !this.isClient) {
+        const renamed = this.#failed.add(event);
+        this.#left.rename(renamed);
+        if (renamed.from === keyOfPath(this)) failed = renamed;
+      }
       if (event.type === "PeerMigrated") {
         // The engine names the new path's two ends, ours first, whatever the fields are called.
         this.setPath(
           addressOf(event.old.host, event.old.port),
           addressOf(event.new.host, event.new.port),
+          // The engine itself goes elsewhere when the path in use has failed.
+          failed,
         );
+        failed = undefined;
       }
       this.#handler.path?.(event);
     }
@@ -370,6 +382,7 @@ export class QuicConnection {
     if (this.#closed) return;
     this.#closed = true;
     this.#timer.stop();
+    this.#left.stop();
     const reason = closeReasonOf(this.native, !this.#established);
     this.#streams.end();
     this.#sender.drop();

@@ -22,7 +22,18 @@ export type NativeConnection = Connection;
 /** How an end closed. */
 export type NativeConnectionError = ConnectionError;
 /** What happened to a path. */
-export type NativePathEvent = PathEvent;
+export type NativePathEvent = PathEvent | FailedValidation;
+/** The package's types have forgotten it. */
+interface FailedValidation {
+  readonly type: "FailedValidation";
+  readonly local: HostPort;
+  readonly peer: HostPort;
+}
+/** An end of a path as the engine writes it. */
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
 /** Counters of one path. */
 export type NativePathStats = PathStats;
 /** Counters of a connection. */

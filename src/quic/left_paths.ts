@@ -8,7 +8,7 @@
  * everything that was sent before it on the left path is lost or acknowledged a round trip later.
  *
  * ```
- * left --a round trip later, and a sign of life--> challenge by way of the path in use --a few times--> forgotten
+ * left --a round trip later, if there was a sign of life--> challenge by way of the path in use --a few times--> forgotten
  *      --it was dead: at once--> the first challenge
  * ```
  *
@@ -62,6 +62,8 @@ interface Left extends PathOfConnection {
   challenges: number;
   /** It is asked until then whether it is back. */
   askedUntil: Millis;
+  /** Something came on the path in use since this one was left, or since the last challenge. */
+  alive: boolean;
 }
 
 /** See the module's head. */
@@ -70,9 +72,19 @@ export class LeftPaths {
   readonly #left = new Map<string, Left>();
   /** When paths were left last. */
   readonly #leftAt = new Map<string, Millis>();
+  readonly #wake: () => void;
+  #timer: { readonly at: Millis; readonly id: ReturnType<typeof setTimeout> } | undefined;
 
-  constructor(native: NativeConnection) {
+  /** `wake` is called when there is something to send. */
+  constructor(native: NativeConnection, wake: () => void) {
     this.#native = native;
+    this.#wake = wake;
+  }
+
+  /** The connection is over. */
+  stop(): void {
+    clearTimeout(this.#timer?.id);
+    this.#left.clear();
   }
 
   /** Nothing to do. */
@@ -82,13 +94,13 @@ export class LeftPaths {
 
   /** Do packets for that path have to travel along the one in use? */
   has(local: Address, peer: Address, now: Millis): boolean {
-    const left = this.#left.get(keyOf({ local, peer }));
+    const left = this.#left.get(keyOfPath({ local, peer }));
     return left !== undefined && now >= left.askedUntil;
   }
 
   /** That path is asked, on itself, whether it is back. */
   asked(path: PathOfConnection, now: Millis): void {
-    const left = this.#left.get(keyOf(path));
+    const left = this.#left.get(keyOfPath(path));
     if (left) left.askedUntil = now + ASKED_MS;
   }
 
@@ -101,9 +113,9 @@ export class LeftPaths {
 
   /** The connection left `from` for `to`. `rtt`: the round trip of the path left, as far as known. */
   moved(from: PathOfConnection, to: PathOfConnection, { rtt = FIRST_MAX_MS, now = 0 }): void {
-    const key = keyOf(from);
-    this.#left.delete(keyOf(to));
-    if (key === keyOf(to)) return;
+    const key = keyOfPath(from);
+    this.#left.delete(keyOfPath(to));
+    if (key === keyOfPath(to)) return;
     this.#left.delete(key);
     for (const oldest of this.#left.keys()) {
       if (this.#left.size < MAX_LEFT) break;
@@ -111,7 +123,22 @@ export class LeftPaths {
     }
     const interval = Math.min(FIRST_MAX_MS, Math.max(FIRST_MIN_MS, rtt));
     const wait = this.#isAgain(key, now) ? LATE_MS : interval;
-    this.#left.set(key, { ...from, at: now + wait, interval, challenges: 0, askedUntil: 0 });
+    this.#left.set(key, {
+      ...from,
+      at: now + wait,
+      interval,
+      challenges: 0,
+      askedUntil: 0,
+      alive: false,
+    });
+  }
+
+  /** A path has another name from now on. */
+  rename({ from, local, peer }: PathOfConnection & { readonly from: string }): void {
+    const left = this.#left.get(from);
+    if (!left) return;
+    this.#left.delete(from);
+    this.#left.set(keyOfPath({ local, peer }), { ...left, local, peer });
   }
 
   #isAgain(key: string, now: Millis): boolean {
@@ -125,15 +152,30 @@ export class LeftPaths {
     return now - before < AGAIN_MS;
   }
 
-  /** Packets came on the path in use. Answers whether there is something to send now. */
-  heard(now: Millis): boolean {
-    let due = false;
+  /** Packets came on the path in use. */
+  heard(now: Millis): void {
+    for (const left of this.#left.values()) left.alive = true;
+    this.#look(now);
+  }
+
+  /** Asks what is due, and comes back when more is: both ends may be waiting for what only a challenge brings to light. */
+  #look(now: Millis): void {
+    let next = Infinity;
     for (const [key, left] of this.#left) {
-      if (now < left.at) continue;
-      if (this.#isSettled(left)) this.#left.delete(key);
-      else if (this.#ask(key, left, now)) due = true;
+      if (!left.alive) continue;
+      if (now < left.at) next = Math.min(next, left.at);
+      else if (this.#isSettled(left)) this.#left.delete(key);
+      else if (this.#ask(key, left, now)) this.#wake();
     }
-    return due;
+    if (this.#timer && this.#timer.at <= next) return;
+    clearTimeout(this.#timer?.id);
+    this.#timer = undefined;
+    if (next === Infinity) return;
+    const id = setTimeout(() => {
+      this.#timer = undefined;
+      this.#look(performance.now());
+    }, next - now);
+    this.#timer = { at: next, id };
   }
 
   /** The path that was left last is dead: nothing on it is only slow. Answers whether there is something to send now. */
@@ -148,6 +190,7 @@ export class LeftPaths {
       return false;
     }
     left.challenges++;
+    left.alive = false;
     left.interval *= 2;
     left.at = now + left.interval;
     return true;
@@ -173,6 +216,7 @@ export class LeftPaths {
   }
 }
 
-function keyOf({ local, peer }: PathOfConnection): string {
+/** One text for a path. */
+export function keyOfPath({ local, peer }: PathOfConnection): string {
   return `${local.key} ${peer.key}`;
 }

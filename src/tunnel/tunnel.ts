@@ -36,7 +36,6 @@ const RESENDS = 5;
 const CONFIRM_RESENDS = 4;
 /** Round trip to the relay while it is not known, in milliseconds. */
 const DEFAULT_RELAY_RTT = 60;
-
 /** Control messages kept until the other end is believed; an honest one sends two or three. */
 const MAX_HELD = 16;
 
