@@ -36,7 +36,7 @@ const COMMON_WINDOW = 4096 * MIB;
  * The most that a flow's window grows to, in bytes. The engine moves a window on when half of it is used up, so a path is full with a
  * window of twice what is under way: 1 Gbit/s at 100 ms is 12.5 MB. With 16 MiB it was two thirds full.
  */
-const MAX_FLOW_WINDOW = 26 * MIB;
+export const MAX_FLOW_WINDOW = 26 * MIB;
 
 /**
  * Of a tunnel. A flow's window starts at 256 KiB and grows, as fast as its application reads, to {@linkcode MAX_FLOW_WINDOW}.
