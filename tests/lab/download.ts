@@ -49,14 +49,20 @@ export class Download {
     }
   }
 
-  /** The longest time without a new byte, from now on to the end or for so long, in milliseconds. */
-  async longestStall(forMs = Infinity): Promise<number> {
+  /**
+   * The longest time without a new byte, from now on to the end or for so long, in milliseconds. What stalls before `since()`
+   * (`performance.now()`) does not count.
+   */
+  async longestStall(
+    forMs = Infinity,
+    { since = () => -Infinity }: { since?: () => number } = {},
+  ): Promise<number> {
     const begun = performance.now();
     let [longest, size, grew] = [0, await this.size(), begun];
     while (this.#running && performance.now() - begun < forMs) {
       await sleep(LOOK_MS);
       const now = performance.now();
-      longest = Math.max(longest, now - grew);
+      longest = Math.max(longest, now - Math.max(grew, since()));
       const grown = await this.size();
       if (grown > size) [size, grew] = [grown, now];
     }

@@ -4,14 +4,13 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import { TestProcess } from "../e2e/process.ts";
+import { Download } from "./download.ts";
 import { Lab } from "./lab.ts";
 import { QUIET_ENV } from "./namespaces.ts";
 import { LAB_PORTS, PosternInLab } from "./postern_in_lab.ts";
 import type { PromptedAnswer } from "./prompted_app.ts";
 import { findCommand, skipLab } from "./requirements.ts";
-import { webBytes } from "./web_service.ts";
 
 const ignore = skipLab("tests/lab/nothing_dies_test.ts") || findCommand("curl") === undefined;
 
@@ -24,16 +23,6 @@ const MAX_STALL_MS = 8_000;
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-async function hashOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of stream) hash.update(chunk);
-  return hash.digest("hex");
-}
-
-async function sizeOf(file: string): Promise<number> {
-  return (await Deno.stat(file).catch(() => undefined))?.size ?? 0;
 }
 
 const stalls: { event: string; path: string; goal: string; longestStallMs: number }[] = [];
@@ -85,20 +74,6 @@ async function untilPath(postern: PosternInLab, path: string): Promise<void> {
   throw new Error(`Cannot see the tunnel ${path}`);
 }
 
-/** The longest time without a new byte, from `since()` on, until `done`. */
-async function watch(file: string, done: Promise<unknown>, since: () => number): Promise<number> {
-  let [running, longest, size, grew] = [true, 0, await sizeOf(file), performance.now()];
-  done.finally(() => running = false).catch(() => {});
-  while (running) {
-    await sleep(10);
-    const now = performance.now();
-    longest = Math.max(longest, now - Math.max(grew, since()));
-    const grown = await sizeOf(file);
-    if (grown > size) [size, grew] = [grown, now];
-  }
-  return Math.round(longest);
-}
-
 for (const { name, path, happen, goalMs } of EVENTS) {
   Deno.test({
     name: `a ${path} download loses nothing when ${name}`,
@@ -111,19 +86,16 @@ for (const { name, path, happen, goalMs } of EVENTS) {
       try {
         await postern.curl("/");
         await untilPath(postern, path);
-        const file = `${postern.folder}/download`;
-        const done = postern.curl(`/bytes/${BYTES}`, { args: ["-o", file], withinS: 120 });
-        while (await sizeOf(file) < HAPPENS_AT) await sleep(20);
+        const download = new Download(postern, BYTES, { withinS: 120 });
+        await download.reaches(HAPPENS_AT);
         // A direct tunnel must not notice anything; others are watched from when all is in place again.
         let since = path === "direct" && name.includes("relay") ? performance.now() : Infinity;
-        const stall = watch(file, done, () => since);
+        const stall = download.longestStall(Infinity, { since: () => since });
         const back = await happen(postern);
         since = Math.min(since, back);
-        const { code, stderr } = await done;
         const longestStallMs = await stall;
         stalls.push({ event: name, path, goal: `< ${goalMs} ms`, longestStallMs });
-        assert.equal(code, 0, stderr);
-        assert.equal(await hashOf((await Deno.open(file)).readable), await hashOf(webBytes(BYTES)));
+        await download.isWhole();
         assert.ok(longestStallMs < MAX_STALL_MS, `${longestStallMs} ms without a byte`);
       } catch (error) {
         console.error(postern.logs());
@@ -146,14 +118,13 @@ for (const path of ["direct", "relayed"] as const) {
       try {
         await postern.curl("/");
         await untilPath(postern, path);
-        const file = `${postern.folder}/download`;
-        const done = postern.curl(`/bytes/${BYTES}`, { args: ["-o", file], withinS: 60 });
-        while (await sizeOf(file) < HAPPENS_AT) await sleep(20);
+        const download = new Download(postern, BYTES);
+        await download.reaches(HAPPENS_AT);
         await postern.stopRole("connector", "SIGKILL");
         const connector = postern.startRole("connector");
         await connector.ready();
         const back = performance.now();
-        const { code, stderr } = await done;
+        const { code, stderr } = await download.done;
         const reset = Math.round(performance.now() - back);
         assert.notEqual(code, 0);
         // 28 would be curl's own time-out: a flow that hung.
