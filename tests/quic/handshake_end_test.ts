@@ -46,16 +46,25 @@ async function comeBack(
   return { ...pair, heard: () => heard };
 }
 
+/** As {@linkcode comeBack}, and the client has probed another path before its last word of the handshake left. */
+async function probeEarly() {
+  for (let tries = 0; tries < 10; tries++) {
+    // So fast that the server's whole flight is one batch, on a machine that does not stumble.
+    const paths = [new TestPath(1, { rate: 1e9 }), new TestPath(2)] as const;
+    const [, other] = paths;
+    let probed = false;
+    const pair = await comeBack(paths, (client) => {
+      probed = probePath(client, other.client, other.server);
+    });
+    if (probed) return { pair, other };
+    pair.close();
+  }
+  throw new Error("the other end gave out no connection id in time: this test shows nothing");
+}
+
 Deno.test("probePath() does not keep the last word of the handshake from leaving", async () => {
-  // So fast that the server's whole flight is one batch.
-  const paths = [new TestPath(1, { rate: 1e9 }), new TestPath(2)] as const;
-  const [, other] = paths;
-  let probed = false;
-  const pair = await comeBack(paths, (client) => {
-    probed = probePath(client, other.client, other.server);
-  });
+  const { pair, other } = await probeEarly();
   try {
-    assert.ok(probed, "the other end had given out no connection id yet: this test shows nothing");
     await until(() => pair.server.established, "the server is through with the handshake");
     pair.client.sendDatagram(Uint8Array.of(1));
     await until(() => pair.heard() > 0, "a datagram arrives");
