@@ -318,11 +318,17 @@ export class TunnelPool {
         ? "target-timeout"
         : "target-unreachable";
     this.#client.log.debug("tunnel refused", { service, reason });
-    if (wanted?.ticket && (reason === "offline" || reason === "unknown-service")) {
+    const begun = this.#tunnels.get(tunnelId);
+    const isAway = reason === "offline" || reason === "unknown-service";
+    // With a ticket it may be open already: then nobody waits for it any more, and what it carried is lost.
+    if (isAway && (wanted ? wanted.ticket : begun)) {
       // The connector of last time is not there; another may offer the service. It may be back soon, and its ticket is good then.
-      this.#tunnels.get(tunnelId)?.close("the connector is not there");
-      if (reason !== "offline") this.#client.tickets.drop(wanted.ticket.peer);
-      this.#ask(service, wanted.tunnel, undefined);
+      begun?.close("the connector is not there");
+      const peer = wanted?.ticket?.peer ?? (begun && ticketFor(service, this.#client)?.peer);
+      if (peer && reason !== "offline") this.#client.tickets.drop(peer);
+      const tunnel = wanted?.tunnel ?? Promise.withResolvers<Tunnel>();
+      tunnel.promise.catch(() => {});
+      this.#ask(service, tunnel, undefined);
       return;
     }
     const refused = new FlowRefused(refusal, message);

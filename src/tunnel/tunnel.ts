@@ -11,7 +11,6 @@ import {
   type CloseReason,
   type ConnectionHandler,
   describeClose,
-  type NativePathEvent,
   type QuicConnection,
   type QuicStream,
 } from "../quic/mod.ts";
@@ -114,7 +113,7 @@ export class Tunnel {
       stream: (stream) => cell.tunnel!.#stream(stream),
       // Before the other end is believed its packets are lost, as packets may be.
       datagram: (data) => cell.tunnel!.#live && cell.tunnel!.mux.datagram(data),
-      path: (event) => cell.tunnel!.#path(event),
+      path: (event) => cell.tunnel!.direct?.pathEvent(event),
       idsGiven: () => cell.tunnel!.direct?.idsGiven(),
       heard: () => cell.tunnel!.direct?.heard(),
       closed: (reason) => cell.tunnel!.#closed(reason),
@@ -201,13 +200,17 @@ export class Tunnel {
     this.send({ type: "draining", graceMs });
   }
 
-  /** Ends the tunnel; its flows are reset at both ends: now, or `soon`, behind what is more urgent. */
+  /**
+   * Ends the tunnel; its flows are reset at both ends: now, or `soon`, behind what is more urgent, where the other end has most
+   * probably ended it long ago: that is said once, and neither waited for nor all read that has come meanwhile.
+   */
   close(text: string, { soon = false } = {}): void {
     if (this.#closing) return;
     this.#closing = true;
     const end = () => {
       this.mux.abortFlows(() => true);
       this.#connection.close(0, text);
+      if (soon) setTimeout(() => this.#connection.abandon());
     };
     if (soon) setTimeout(end);
     else end();
@@ -373,10 +376,6 @@ export class Tunnel {
       case "offer":
         return this.direct?.message(message);
     }
-  }
-
-  #path(event: NativePathEvent): void {
-    this.direct?.pathEvent(event);
   }
 
   #stayAlive(): void {

@@ -85,3 +85,40 @@ Deno.test({
       assert.equal(await eventually("bob's answer", () => ask(bobs)), second);
     }),
 });
+
+Deno.test({
+  name: "an agent that comes back with a ticket of a connector that is away is served by another",
+  ignore: !isReadyToRun(),
+  fn: () =>
+    inScene(async (scene) => {
+      const targets = { east: startNamed("east"), west: startNamed("west") };
+      scene.atEnd(() => Object.values(targets).forEach((target) => target.close()));
+      const relay = await scene.startRelay();
+      const start = async (name: "east" | "west", invite?: string) => {
+        const connector = scene.startConnector({
+          ...(invite === undefined ? {} : { invite }),
+          state: scene.path(name),
+          services: [`web=127.0.0.1:${targets[name].port}`],
+        });
+        await connector.ready();
+        return connector;
+      };
+      const east = await start("east", await scene.invite(relay, "connector", "east", ["web"]));
+      const state = scene.path("alice");
+      const args = [`web=${freePort()}`];
+      const port = Number(args[0]!.slice(4));
+      const invite = await scene.invite(relay, "agent", "alice", ["web"]);
+      const first = scene.startAgent({ invite, state, services: [], args });
+      await first.process.ready();
+      assert.equal(await eventually("an answer", () => ask(port)), "east");
+      // Tickets come behind the handshake.
+      await new Promise((resolve) => setTimeout(resolve, 1_500));
+      await first.process.stop("SIGTERM");
+      await start("west", await scene.invite(relay, "connector", "west", ["web"]));
+      await east.stop("SIGTERM");
+      const second = scene.startAgent({ state, services: [], args });
+      await second.process.ready();
+      assert.equal(await eventually("an answer from the other", () => ask(port)), "west");
+      for (let i = 0; i < 5; i++) assert.equal(await ask(port), "west");
+    }),
+});
