@@ -11,6 +11,7 @@ import { type Flags, switchFlag, valueFlag } from "./flags.ts";
 import { type Io, OutputClosed } from "./io.ts";
 import { createLogSink } from "./log_sink.ts";
 import { readHostPort, readPath, readPort } from "./readers.ts";
+import { beginAnew, canBeginAnew, Renewal, RENEWAL_VARIABLE, renewalLimits } from "./renewal.ts";
 import { listenForStop } from "./signals.ts";
 import { type RoleName, stateFolderOf } from "./state_choice.ts";
 import { systemClock } from "./system_clock.ts";
@@ -98,6 +99,11 @@ export async function runRole(
   const stop = listenForStop((name) => {
     log.info("stopping", { signal: name, hint: "again to stop at once" });
   }, { withStdin: io.env(STOP_WITH_STDIN_VARIABLE) !== undefined });
+  const renewal = new Renewal({
+    limits: renewalLimits(io.env(RENEWAL_VARIABLE)),
+    log,
+    end: () => stop.stop("It has grown"),
+  });
   try {
     await start({
       state: await stateFolderOf(role, values.state),
@@ -113,6 +119,7 @@ export async function runRole(
         }
       },
       self,
+      ...(canBeginAnew() ? { watchGrowth: (flows) => renewal.watch(flows) } : {}),
       noDirect: values.noDirect,
       noEarlyData: values.noEarlyData,
       ...(tunnelIdleMs > 0 ? { tunnelIdleMs } : {}),
@@ -121,10 +128,12 @@ export async function runRole(
     // What it was waiting for when the person stopped it (a relay that is not there) is no failure.
     if (error !== stop.signal.reason || !stop.signal.aborted) throw error;
   } finally {
+    renewal.stop();
     globalThis.removeEventListener("unhandledrejection", onFault);
     globalThis.removeEventListener("error", onFault);
     stop.dispose();
   }
+  if (renewal.due) beginAnew();
   return 0;
 }
 

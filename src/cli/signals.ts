@@ -19,6 +19,8 @@ const STOP_SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows"
 export interface StopSignals {
   /** Aborted by the first signal: drain. */
   readonly signal: AbortSignal;
+  /** Asks to stop as a signal does. */
+  stop(reason: string): void;
   /** Stops listening for signals. */
   dispose(): void;
 }
@@ -58,6 +60,7 @@ export function listenForStop(
   }
   return {
     signal: controller.signal,
+    stop: (reason) => controller.abort(new DOMException(reason, "AbortError")),
     dispose() {
       for (const { name, handler } of handlers) Deno.removeSignalListener(name, handler);
     },

@@ -115,6 +115,7 @@ async function run(options: AgentOptions, admin: AdminServer | undefined): Promi
       whyNotReady: () => whyNotReady(client, pool),
       metrics: () => clientMetrics(client),
     });
+    if (!options.transient) options.watchGrowth?.(() => pool.flowCount);
     await untilAborted(signal);
     stopListening.abort();
     log.info("draining", { flows: pool.flowCount, ms: DRAIN_MS });

@@ -60,6 +60,7 @@ class Connector {
     });
     this.#register();
     client.link.start();
+    this.#options.watchGrowth?.(() => this.#flowCount());
     await untilAborted(signal);
     log.info("draining", { flows: this.#flowCount(), ms: DRAIN_MS });
     for (const { tunnel } of this.#tunnels.values()) tunnel?.drain(DRAIN_MS);

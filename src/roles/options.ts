@@ -12,6 +12,8 @@ export interface CommonOptions {
   readonly clock: Clock;
   /** Ends the role in good order (drain) when aborted. */
   readonly signal: AbortSignal;
+  /** Called once it serves, with a way to count open flows: a role that has grown is ended while there are none, to begin anew. */
+  readonly watchGrowth?: (flows: () => number) => void;
   /** Prints one line for the person who started it (`... ready ...`, and the next command); goes to stdout. */
   readonly say: (line: string) => void;
   /** How a person starts this program, for lines that can be copied. @default "postern" */
