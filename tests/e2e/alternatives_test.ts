@@ -3,7 +3,15 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { eventually, freePort, inScene, isReadyToRun } from "./harness.ts";
+import {
+  eventually,
+  freePort,
+  inScene,
+  isReadyToRun,
+  type Relay,
+  type Scene,
+  type TestProcess,
+} from "./harness.ts";
 
 /** Says its name to whoever connects. */
 function startNamed(name: string): { port: number; close: () => void } {
@@ -15,6 +23,24 @@ function startNamed(name: string): { port: number; close: () => void } {
     }
   })();
   return { port: (listener.addr as Deno.NetAddr).port, close: () => listener.close() };
+}
+
+/** Two services of one name, each beside a connector of its own. */
+function createSides(scene: Scene) {
+  const targets = { east: startNamed("east"), west: startNamed("west") };
+  scene.atEnd(() => Object.values(targets).forEach((target) => target.close()));
+  return {
+    /** Invites one side's connector, starts it and waits for it. */
+    async start(name: "east" | "west", relay: Relay): Promise<TestProcess> {
+      const connector = scene.startConnector({
+        invite: await scene.invite(relay, "connector", name, ["web"]),
+        state: scene.path(name),
+        services: [`web=127.0.0.1:${targets[name].port}`],
+      });
+      await connector.ready();
+      return connector;
+    },
+  };
 }
 
 /** What the service says; `undefined` where it does not within half a second. */
@@ -42,19 +68,11 @@ Deno.test({
   ignore: !isReadyToRun(),
   fn: () =>
     inScene(async (scene) => {
-      const targets = { east: startNamed("east"), west: startNamed("west") };
-      scene.atEnd(() => Object.values(targets).forEach((target) => target.close()));
+      const sides = createSides(scene);
       const relay = await scene.startRelay();
-      const connectors = new Map<string, ReturnType<typeof scene.startConnector>>();
+      const connectors = new Map<string, TestProcess>();
       for (const name of ["east", "west"] as const) {
-        const invite = await scene.invite(relay, "connector", name, ["web"]);
-        const connector = scene.startConnector({
-          invite,
-          state: scene.path(name),
-          services: [`web=127.0.0.1:${targets[name].port}`],
-        });
-        await connector.ready();
-        connectors.set(name, connector);
+        connectors.set(name, await sides.start(name, relay));
       }
       const invite = await scene.invite(relay, "agent", "alice", ["web"]);
       const agent = scene.startAgent({ invite, services: [], args: [`web=${freePort()}`] });
@@ -91,19 +109,9 @@ Deno.test({
   ignore: !isReadyToRun(),
   fn: () =>
     inScene(async (scene) => {
-      const targets = { east: startNamed("east"), west: startNamed("west") };
-      scene.atEnd(() => Object.values(targets).forEach((target) => target.close()));
+      const sides = createSides(scene);
       const relay = await scene.startRelay();
-      const start = async (name: "east" | "west", invite?: string) => {
-        const connector = scene.startConnector({
-          ...(invite === undefined ? {} : { invite }),
-          state: scene.path(name),
-          services: [`web=127.0.0.1:${targets[name].port}`],
-        });
-        await connector.ready();
-        return connector;
-      };
-      const east = await start("east", await scene.invite(relay, "connector", "east", ["web"]));
+      const east = await sides.start("east", relay);
       const state = scene.path("alice");
       const args = [`web=${freePort()}`];
       const port = Number(args[0]!.slice(4));
@@ -114,7 +122,7 @@ Deno.test({
       // Tickets come behind the handshake.
       await new Promise((resolve) => setTimeout(resolve, 1_500));
       await first.process.stop("SIGTERM");
-      await start("west", await scene.invite(relay, "connector", "west", ["web"]));
+      await sides.start("west", relay);
       await east.stop("SIGTERM");
       const second = scene.startAgent({ state, services: [], args });
       await second.process.ready();
