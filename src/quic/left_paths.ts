@@ -13,8 +13,8 @@
  * ```
  *
  * A path that was left before, a moment ago, waits longer: the connection may soon be back on it. The engine gives a path up for good
- * when a loss timer of it fires while a challenge is unanswered (at a server once, at a client three times), and that is the end of a
- * connection that has gone back to it meanwhile. Where nothing was lost, a left path's packets are acknowledged without a challenge.
+ * when a loss timer of it fires while a challenge is unanswered (at a server once, at a client three times), and nothing may come on it
+ * again then (`failed_paths.ts` is for clients that do). Where nothing was lost, a left path's packets are acknowledged without a challenge.
  *
  * While such a path is asked whether it is back, at either end, what belongs on it goes there.
  *

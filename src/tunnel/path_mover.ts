@@ -14,22 +14,20 @@
  * A lost challenge would cost QUIC a second, as it knows no round trip of a new path. So it is asked again and again, at both ends.
  * @module
  */
-import type { Address } from "../core/mod.ts";
 import {
   creditPath,
   isPathValidated,
+  keyOfPath,
   migrate,
   type NativePathEvent,
+  type PathOfConnection,
   probePath,
   type QuicConnection,
 } from "../quic/mod.ts";
 import { isRelayed } from "./sealed.ts";
 
 /** Two ends of a path, as QUIC names them. */
-export interface PathEnds {
-  readonly local: Address;
-  readonly peer: Address;
-}
+export type PathEnds = PathOfConnection;
 
 /**
  * A new path needs a spare connection id of the other end's, which comes with the end of the handshake, maybe a moment after the
@@ -87,7 +85,7 @@ export class PathMover {
     const now = performance.now();
     const { connection } = this.#options;
     const { local, peer } = ends;
-    const heard = !this.#died.has(keyOf(ends));
+    const heard = !this.#died.has(keyOfPath(ends));
     if (!heard) connection.listenFor(peer);
     this.#wish = { ends, until: now + PATIENCE, wait: FIRST_RETRY, asked: false, heard };
     const asked = this.#asked;
@@ -109,8 +107,8 @@ export class PathMover {
 
   /** The tunnel leaves that path as dead. */
   died(ends: PathEnds): void {
-    this.#died.delete(keyOf(ends));
-    this.#died.add(keyOf(ends));
+    this.#died.delete(keyOfPath(ends));
+    this.#died.add(keyOfPath(ends));
     for (const oldest of this.#died) {
       if (this.#died.size <= MAX_DIED) break;
       this.#died.delete(oldest);
@@ -149,7 +147,7 @@ export class PathMover {
       isPathValidated(connection, ends.local, ends.peer) && heard;
     if (known && migrate(connection, ends.local, ends.peer)) {
       this.#wish = undefined;
-      this.#died.delete(keyOf(ends));
+      this.#died.delete(keyOfPath(ends));
       return moved(ends);
     }
     if (connection.closed) return this.stop();
@@ -168,11 +166,7 @@ export class PathMover {
 }
 
 function isSame(a: PathEnds, b: PathEnds): boolean {
-  return keyOf(a) === keyOf(b);
-}
-
-function keyOf({ local, peer }: PathEnds): string {
-  return `${local.key} ${peer.key}`;
+  return keyOfPath(a) === keyOfPath(b);
 }
 
 /** The connector's: it follows the agent, and helps QUIC to validate the paths that the agent comes on. */
